@@ -25,8 +25,9 @@ COUNTED = (  # bounds whose hits are counted
     "dns_clients_max", "dns_idle_s", "dns_per_second", "drain_grace_s", "errors_in_a_row_max",
     "held_s", "idle_s", "late_turns", "linger_s", "mid_line_s", "owed_all_bytes_high",
     "owed_bytes_high", "pending_per_client_max", "read_bytes", "stream_pending_max",
-    "surplus_answers_max", "turn_bytes", "turn_sent_bytes", "unmatched_max", "upstream_asked_max",
-    "waiting_bytes_high", "watchers_max", "write_stall_s",
+    "surplus_answers_max", "tls_accepts_per_turn", "tls_clients_max", "tls_per_second",
+    "turn_bytes", "turn_sent_bytes", "unmatched_max", "upstream_asked_max", "waiting_bytes_high",
+    "watchers_max", "write_stall_s",
 )  # fmt: skip
 FD_SETSIZE = 1024  # descriptors that select() can hold, whatever it is told
 PIPE_BYTES = 4_096  # bytes that a pipe takes whole or not at all: PIPE_BUF (POSIX: 512 or more)
@@ -198,6 +199,9 @@ class Bounds:
     accepts_per_turn: int = _bound(
         16, "connections accepted: a storm of them must not starve the others"
     )
+    tls_accepts_per_turn: int = _bound(
+        2, "TLS connections accepted in a turn: a handshake is 0.5 ms of it"
+    )
     read_bytes: int = _bound(
         64 * 1024, "bytes of one read: large enough to batch, small enough to share"
     )
@@ -267,6 +271,10 @@ class Bounds:
         1_000, "datagrams of one address that are taken; loopback is exempt"
     )
     dns_clients_max: int = _bound(64, "DNS streams at once; most DNS comes in datagrams")
+    tls_clients_max: int = _bound(128, "DNS clients by TLS at once: each is some 26 KiB")
+    tls_per_second: int = _bound(
+        20, "TLS connections of one address in a second; loopback is exempt"
+    )
     watchers_max: int = _bound(
         16, "connections to the status page at once: each lives for one request"
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from core.addresses import Address
 from core.framing import Framing
+from core.tls import ServerIdentity
 
 
 class Effect:
@@ -36,10 +37,12 @@ class Send(ConnectionEffect):
 @dataclass(slots=True)
 class Dial(ConnectionEffect):
     """Connect to the first address that answers, each tried for `dial_s`: Opened or Closed.
-    `framing` says how the messages of the stream are told apart."""
+    `framing` says how the messages of the stream are told apart. `identity`: whom it has to reach,
+    by TLS; the dial fails where that one does not prove to be there. None: in the clear."""
 
     addresses: tuple[Address, ...]
     framing: Framing = Framing.LINES
+    identity: ServerIdentity | None = None
 
 
 @dataclass(slots=True)

@@ -20,6 +20,7 @@ class Role(Enum):
 
     LINES = "client"
     DNS = "dns-client"
+    TLS = "tls-client"  # a DNS client, too
     HTTP = "watcher"
     UPSTREAM = "upstream"
     WORKER = "worker"

@@ -83,6 +83,11 @@ class ReopenRecords(Effect):
     """Go on with the file of records that is at its path now: it may have been renamed."""
 
 
+@dataclass(slots=True)
+class ReadKeys(Effect):
+    """Read anew the certificates that listeners show, and their keys."""
+
+
 class Standing(Enum):
     """The state of a server, as a service manager wants to know it."""
 

@@ -1,4 +1,6 @@
-"""TLS as it is asked for: whom a stream has to reach, and what a listener shows. Plain values.
+"""TLS as it is asked for: the server that a stream has to reach, and the files of a listener.
+
+Plain values.
 
 Not here: how a stream is secured (`core/io/secure_layer.py`).
 """
@@ -8,8 +10,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ServerIdentity:
-    """The server that a dialled stream has to reach. It has a certificate for `name`, a host name
-    or an address, by one of the `authorities`, a file of certificates (empty: the system's)."""
+    """A server that a dialled stream has to reach: its certificate is for `name`, a host name or an
+    address, by one of the `authorities`, a file of certificates (empty: those of the system)."""
 
     name: str
     authorities: str = ""
@@ -25,8 +27,8 @@ class TlsKeys:
 
 @dataclass(frozen=True, slots=True)
 class CertificateFacts:
-    """The facts of a certificate: the host names and addresses that it is for, and when it ends
-    (time of day, in s since 1970)."""
+    """The words of a certificate: for which host names and addresses it is, and when it ends (time
+    of day, in s since 1970)."""
 
     names: tuple[str, ...]
     ends_at: float

@@ -1,6 +1,8 @@
 """Acceptor: the listeners of one loop, and how each connection that comes there is treated.
 
-A few are accepted in each turn. When all places are taken, one more is told so and closed; or a
+A few are accepted in each turn; of those that are secured fewer, since a handshake takes as long as
+many reads, and no address may have more than a few a second. The brain hears of those once they are
+secure. When all places are taken, one more is told so and closed; or a
 connection of a network that holds many parts for it (`core/io/places.py`). Where places are soon
 free again, one that is too many may wait in the kernel's queue instead: closed with a request
 unread it would get a reset, and no word.
@@ -13,22 +15,29 @@ Not here: one listener, and its rest (`core/io/listener.py`), and what becomes o
 
 import contextlib
 import math
+from functools import partial
 from typing import Any, Protocol
 
+from core.addresses import THIS_MACHINE
 from core.events import Opened, PlaceWanted
+from core.io.certificates import Certificates
 from core.io.descriptors import Descriptors
 from core.io.engine import Engine
 from core.io.listener import Admit, Listener, Service
+from core.io.per_second import PerSecond
 from core.io.places import Places
 from core.io.stream import Stream
+from core.io.stream_security import StreamSecurity
 from core.io.stream_state import StreamState
 from core.io.streams import Streams
 from core.io.system import Socket
 from core.metrics import Metric, Value, refused_for
 from core.operator import Level
+from core.tls import TlsKeys
 
 REPLACED = Metric("replaced", "Connections that parted for one of another address")
 TURNED_AWAY = refused_for("turned_away", "Connections for which there was no place", "busy")
+TLS_LIMITED = refused_for("tls_limited", "TLS connections beyond what an address may have", "rate")
 CLIENTS_MAX = Metric("clients_max", "Clients that there may be at once", is_level=True)
 
 
@@ -53,8 +62,11 @@ class Acceptor:
         self._descriptors = descriptors
         self._turned_away = 0
         self._replaced = 0
+        self._limited = 0
+        self._handshakes = PerSecond(self._bounds.tls_per_second)
         self._held: list[Closable] = []
         self._places: dict[Service, Places[Stream]] = {}
+        self._certificates = Certificates(engine, self.keys)
         engine.timers.append(self)
 
     def metrics(self) -> list[Value]:
@@ -63,7 +75,15 @@ class Acceptor:
             Value(TURNED_AWAY, self._turned_away),
             Value(REPLACED, self._replaced),
             Value(CLIENTS_MAX, self._descriptors.clients_max),
+            *self._streams.handshakes.metrics(),
+            *([Value(TLS_LIMITED, self._limited)] if self.keys() else ()),
+            *self._certificates.metrics(),
         ]
+
+    def keys(self) -> list[TlsKeys]:
+        """Return the keys of all listeners that secure what comes there."""
+        found = [listener.service.keys for listener in self.listeners.values()]
+        return list(dict.fromkeys(keys for keys in found if keys is not None))
 
     # -- where we listen -------------------------------------------------------------------------
 
@@ -104,6 +124,7 @@ class Acceptor:
         has_clients = any(not each.service.reserves for each in self.listeners.values())
         if has_clients and (few := self._descriptors.few()):
             self._engine.log.report(few, Level.WARNING, "few_descriptors")
+        self._certificates.start()
 
     def to_read(self) -> list[int]:
         """Return the descriptors of listeners where one that comes is accepted now."""
@@ -156,11 +177,17 @@ class Acceptor:
     def accept_the_last(self) -> bool:
         """Accept a turn's share of them; return whether that was the last, and nobody listens."""
         for listener in self._for_askers():
-            self._accept(listener, self._bounds.accepts_per_turn)
+            self._accept(listener, getattr(self._bounds, listener.service.accepts))
         if any(listener.left for listener in self._for_askers()):
             return False
         self.unlisten()
         return True
+
+    def drop_unsecured(self) -> None:
+        """End those that are not secure yet: they come too late for a drain."""
+        for stream in list(self._streams.accepted.values()):
+            if stream.life.state is StreamState.SECURING:
+                self._streams.lose(stream, "this server ends")
 
     def _for_askers(self) -> list[Listener]:
         return [each for each in self.listeners.values() if each.service.drains]
@@ -169,7 +196,7 @@ class Acceptor:
 
     def _somebody_waits(self, listener: Listener) -> None:
         if listener.left == math.inf:  # else see `accept_the_last`
-            self._accept(listener, self._bounds.accepts_per_turn)
+            self._accept(listener, getattr(self._bounds, listener.service.accepts))
 
     def _accept(self, listener: Listener, count_max: float) -> None:
         """Accept until nobody waits, or `count_max` have come."""
@@ -177,9 +204,12 @@ class Acceptor:
         known = listener.trouble
         count = 0
         room = min(count_max, listener.room)
-        for stream, host, network in listener.accept(room, engine.system.now()):
+        now = engine.system.now()
+        for stream, host, network in listener.accept(room, now):
             count += 1
-            if listener.places.left > 0 or self._make_room(listener, network):
+            if service.keys is not None and not self._may_secure(network, now):
+                stream.close()
+            elif listener.places.left > 0 or self._make_room(listener, network):
                 self._take(listener, stream, host, network)
                 engine.deliver()
             else:
@@ -189,7 +219,7 @@ class Acceptor:
                     stream.send(service.farewell or b"")
                 stream.close()
         if count == count_max:
-            hits["accepts_per_turn"] += 1
+            hits[service.accepts] += 1
         if not listener.room:
             hits[service.connections] += 1
         if listener.again_at is not None:
@@ -206,7 +236,12 @@ class Acceptor:
         engine, streams, service = self._engine, self._streams, listener.service
         name = listener.next_name()
         read_bytes = getattr(self._bounds, service.reads)
-        stream = streams.add(name, accepted=True, framing=service.framing, read_bytes=read_bytes)
+        security = None
+        if service.keys is not None:
+            security = StreamSecurity(streams, engine.system.tls.secure_accepted(service.keys))
+        stream = streams.add(
+            name, accepted=True, framing=service.framing, read_bytes=read_bytes, security=security
+        )
         stream.last_turn = engine.turn
         listener.places.take(stream, network)
         stream.let_go = listener.places.leave
@@ -214,8 +249,27 @@ class Acceptor:
         if engine.wire is not None:
             about = {"client": name, "address": host}
             engine.wire.report(f"{name} is {host}", Level.INFO, "client_accepted", about)
-        streams.limit_idle(stream, service.idles)
-        engine.events.append(Opened(name, service.role))
+        if security is None:
+            self._opened(service, stream)
+        else:
+            security.secured = partial(self._opened, service)
+            streams.limits.mid_message.start(stream, engine.system.now())
+
+    def _opened(self, service: Service, stream: Stream) -> None:
+        """Tell the brain that a connection is there."""
+        if stream.security is not None:
+            stream.security.is_known = True
+            self._streams.limits.mid_message.stop(stream)
+        self._streams.limits.limit_idle(stream, service.idles)
+        self._engine.events.append(Opened(stream.name, service.role))
+
+    def _may_secure(self, network: str, now: float) -> bool:
+        """Return whether one more handshake with this network is within the bound of a second."""
+        if network == THIS_MACHINE or self._handshakes.take(network, now):
+            return True
+        self._hits["tls_per_second"] += 1
+        self._limited += 1
+        return False
 
     def _make_room(self, listener: Listener, network: str) -> bool:
         """Have a connection part for a newcomer of this network; return whether one does.
@@ -236,6 +290,9 @@ class Acceptor:
             if done is None:
                 return False
             self._streams.lose(done, "its descriptor is needed")
+        if going.life.state is StreamState.SECURING:  # the brain does not know it
+            self._streams.lose(going, "its place is needed")
+            return True
         holder, held = listener.places.holder(going)
         bound = listener.service.connections
         text = f"{bound} is reached, and {holder} has {held}: the longest idle parts"

@@ -11,6 +11,7 @@ Not here: sockets and limits (`core/io/streams.py`), and what a message means.
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from core.environment import Environment
 from core.io.backlog import BACKLOG, BacklogEvent, BacklogState
@@ -18,6 +19,9 @@ from core.io.framer import Framer
 from core.io.stream_state import HEARD, READ, SENT_TO, STREAM, StreamEvent, StreamState
 from core.machine import Machine
 from core.owed import Owed
+
+if TYPE_CHECKING:
+    from core.io.stream_security import StreamSecurity
 
 _OPEN, _LIGHT = StreamState.OPEN, BacklogState.LIGHT
 _NOTHING = memoryview(b"")
@@ -29,12 +33,12 @@ class Connection:
     The difference is backpressure: the asker always reads, so only an *accepted* connection that
     is owed too much is not read. With one rule, two ends could stop reading each other.
     `framer` takes apart what comes in, while the life is in one of the states HEARD. `owed` is told
-    what waits; `read_bytes` is the most of one read.
+    what waits; `read_bytes` is the most of one read. `security`: what seals what is sent, if it is.
     """
 
     __slots__ = (
-        "_fresh", "_high", "_hits", "_left", "_low", "_owed", "accepted", "framer", "last_turn",
-        "life", "name", "read_bytes", "waiting", "weight",
+        "_fresh", "_high", "_left", "_low", "_owed", "accepted", "framer", "last_turn", "life",
+        "name", "read_bytes", "security", "waiting", "weight",
     )  # fmt: skip
 
     def __init__(
@@ -45,6 +49,7 @@ class Connection:
         framer: Framer,
         owed: Owed | None = None,
         read_bytes: int | None = None,
+        security: "StreamSecurity | None" = None,
     ) -> None:
         bounds, watch = env.bounds, env.watch
         self.name = name
@@ -52,8 +57,9 @@ class Connection:
         self.last_turn = 0  # of the loop, in which bytes came or went: kept by the loop
         self.read_bytes = bounds.read_bytes if read_bytes is None else read_bytes
         self._owed = owed
-        self._hits = env.hits
-        start = StreamState.OPEN if accepted else StreamState.CONNECTING
+        self.security = security
+        start = StreamState.OPEN if security is None else StreamState.SECURING
+        start = start if accepted else StreamState.CONNECTING
         self.life = Machine(STREAM, start, name, watch)
         self.weight = Machine(BACKLOG, BacklogState.LIGHT, name, watch)
         if accepted:
@@ -80,7 +86,8 @@ class Connection:
 
     def connected(self) -> None:
         """Take note that the dial was answered."""
-        self.life.fire(StreamEvent.CONNECTED)
+        is_clear = self.security is None
+        self.life.fire(StreamEvent.CONNECTED if is_clear else StreamEvent.REACHED)
 
     def receive_eof(self) -> bool:
         """Take the peer's end of stream; return whether it came in the middle of a message."""
@@ -91,23 +98,28 @@ class Connection:
 
     # -- out -----------------------------------------------------------------------------------
 
-    def send(self, data: bytes) -> bool:
-        """Append bytes; return whether this took what waits over the high mark.
-
-        To a peer that takes nothing more they are dropped: it will not be there to miss them.
-        """
+    def send(self, data: bytes) -> None:
+        """Append bytes. To a peer that takes nothing more they are dropped: it will not be there to
+        miss them."""
         if self.life.state not in SENT_TO:
             if self.life.state is StreamState.DEAF:
-                return False
+                return
             raise AssertionError(f"{self.name}: sent to while {self.life.state.name}")
         self._fresh.append(data)
-        self.waiting += len(data)
+        self.count(len(data))
+
+    def count(self, more: int) -> None:
+        """Count bytes that wait, too; or, if negative, that do not."""
+        self.waiting += more
         if self._owed is not None:
-            self._owed.owed_bytes += len(data)
-        if self.waiting > self._high and self.weight.state is BacklogState.LIGHT:
-            self.weight.fire(BacklogEvent.OVER_HIGH)
-            return True
-        return False
+            self._owed.owed_bytes += more
+
+    def is_over_high(self) -> bool:
+        """Return whether what waits is over the high mark, and was not before."""
+        if self.waiting <= self._high or self.weight.state is not _LIGHT:
+            return False
+        self.weight.fire(BacklogEvent.OVER_HIGH)
+        return True
 
     def flush(self, send: Callable[[memoryview], int], most: int) -> bool:
         """Send what waits, `most` bytes of it: `send` returns how many it has taken, and what it
@@ -117,28 +129,26 @@ class Connection:
         """
         left = self._left
         if not left:
-            left = self._left = memoryview(b"".join(self._fresh))
-            self._fresh.clear()
-        if len(left) > most:
-            self._hits["turn_sent_bytes"] += 1
-            count = send(left[:most])
-        else:
-            count = send(left)
+            left = self._left = memoryview(self._take_fresh())
+        count = send(left[:most] if len(left) > most else left)
         left = left[count:]
         if not left:
             left = _NOTHING
         elif 2 * len(left) < len(left.obj):  # type: ignore[arg-type]
             left = memoryview(bytes(left))
         self._left = left
-        self.waiting -= count
-        if self._owed is not None:
-            self._owed.owed_bytes -= count
+        self.count(-count)
         if self.life.state is not _OPEN:
             self._flushed_maybe()
         if self.weight.state is _LIGHT or self.waiting >= self._low:
             return False
         self.weight.fire(BacklogEvent.UNDER_LOW)
         return True
+
+    def _take_fresh(self) -> bytes:
+        fresh = b"".join(self._fresh)
+        self._fresh.clear()
+        return fresh if self.security is None else self.security.seal(self, fresh)
 
     def send_failed(self) -> None:
         """Take note that nothing more will be taken, ever."""
@@ -149,6 +159,9 @@ class Connection:
 
     def close(self) -> None:
         """Begin a staged close."""
+        if self.security is not None and self.life.state in SENT_TO:
+            self._left = memoryview(bytes(self._left) + self._take_fresh())
+            self.security.end(self)
         self.life.fire(StreamEvent.CLOSE_ASKED)
         self._flushed_maybe()
 
@@ -164,6 +177,4 @@ class Connection:
     def _forget(self) -> None:
         self._left = _NOTHING
         self._fresh.clear()
-        if self._owed is not None:
-            self._owed.owed_bytes -= self.waiting
-        self.waiting = 0
+        self.count(-self.waiting)

@@ -4,6 +4,9 @@ The addresses of a dial are tried one by one, each for as long as `dial_s`, and 
 answers is taken: Opened. When none does, the dial has failed: Closed. We never dial ourselves: a
 server that has moved here, or whose name says so, would ask itself.
 
+A stream that is to be secured is taken once it is: the address that answers has the rest of its
+`dial_s` for that, and no other one is tried after it.
+
 Not here: what a name's addresses are (`core/io/host_lookups.py`), and when to dial again.
 """
 
@@ -19,6 +22,8 @@ from core.events import Opened, Role
 from core.io.engine import Engine
 from core.io.log import Log
 from core.io.stream import Stream
+from core.io.stream_security import StreamSecurity
+from core.io.stream_state import StreamState
 from core.io.streams import Streams
 from core.io.system import reason
 from core.io.time_limits import TimeLimit
@@ -74,6 +79,10 @@ class DialAttempt:
         """Take note that the dial is decided, either way (man 2 connect, EINPROGRESS)."""
         self._dialler.decided(self)
 
+    def secured(self, stream: Stream) -> None:
+        """Take the connection, which is secure now."""
+        self._dialler.opened(self)
+
     def let_go(self, stream: Stream) -> None:
         """Wait no more: the connection is gone."""
         self._dialler.limit.stop(self)
@@ -95,7 +104,13 @@ class Dialler:
         engine.performers |= {Dial: self._do_dial, Spawn: self._do_spawn}
 
     def _do_dial(self, effect: Dial) -> None:
-        stream = self._streams.add(effect.conn, accepted=False, framing=effect.framing)
+        security = None
+        if effect.identity is not None:
+            layer = self._engine.system.tls.secure_dialled(effect.identity)
+            security = StreamSecurity(self._streams, layer)
+        stream = self._streams.add(
+            effect.conn, accepted=False, framing=effect.framing, security=security
+        )
         attempt = DialAttempt(self, stream, effect.addresses)
         stream.let_go = attempt.let_go
         self._try_next(attempt, "no address")
@@ -134,7 +149,7 @@ class Dialler:
         self._streams.lose(stream, why)
 
     def decided(self, attempt: DialAttempt) -> None:
-        """Take the connection that is there now, or try the next address."""
+        """Take the connection that is there now, or secure it; or try the next address."""
         engine, stream = self._engine, attempt.stream
         socket = stream.socket
         try:
@@ -149,13 +164,23 @@ class Dialler:
         elif error:
             self._try_next(attempt, os.strerror(error).lower())
         else:
-            self.limit.stop(attempt)
             del engine.write_fds[stream.fd]
             self._streams.attach(stream, socket)
             stream.connected()
-            engine.events.append(Opened(stream.name, Role.UPSTREAM))
+            if stream.security is None:
+                self.opened(attempt)
+            else:
+                attempt.addresses.clear()
+                stream.security.secured = attempt.secured
+                stream.security.receive(stream, b"")
+
+    def opened(self, attempt: DialAttempt) -> None:
+        """Tell the brain that a connection is there."""
+        self.limit.stop(attempt)
+        self._engine.events.append(Opened(attempt.stream.name, Role.UPSTREAM))
 
     def _unanswered(self, attempt: DialAttempt, limit: TimeLimit[DialAttempt]) -> None:
-        self._try_next(attempt, limit.why)
+        is_reached = attempt.stream.life.state is StreamState.SECURING
+        self._try_next(attempt, f"{limit.why}{' to the TLS handshake' if is_reached else ''}")
         self._engine.environment.hits[limit.bound] += 1
         self._engine.deliver()

@@ -22,6 +22,7 @@ from core.framing import Framing
 from core.io.places import Places
 from core.io.stream import Stream
 from core.io.system import Socket, System, reason
+from core.tls import TlsKeys
 
 # Errors of accept() about a connection that is gone already; the next one may be there. After any
 # other error we are out of something (man 2 accept).
@@ -42,7 +43,8 @@ class Service:
     Bounds are given by their names. `connections`: how many there may be at once. `reserves`: as
     many descriptors are kept for them; else they have what others leave. `farewell`: what one
     more is told; None: it waits. `framing`: how its messages are told apart. `reads`: the bytes of
-    one read. `idles`: how long nothing may come or go. `drains`: whether a drain ends it.
+    one read. `idles`: how long nothing may come or go. `accepts`: how many are accepted in a turn.
+    `drains`: whether a drain ends it. `keys`: those that secure connections; None: in the clear.
     """
 
     role: Role
@@ -51,8 +53,10 @@ class Service:
     framing: Framing = Framing.LINES
     reads: str = "read_bytes"
     idles: str = "idle_s"
+    accepts: str = "accepts_per_turn"
     reserves: bool = True
     drains: bool = True
+    keys: TlsKeys | None = None
 
 
 def everybody(host: str) -> bool:

@@ -132,6 +132,7 @@ class SignalHandler:
             self._accept()
         elif stage is DrainStage.READING:
             self.stage = DrainStage.NONE
+            self._acceptor.drop_unsecured()
             self._engine.events.append(DrainAsked(self._since))
             self._engine.deliver()
 

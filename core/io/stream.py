@@ -2,7 +2,8 @@
 
 It is received from once in a turn, as many bytes as its share of the turn: a dialled one as many
 as a read may have, an accepted one fewer when many are to be read, few or none while too much is
-owed to all (`core/owed.py`). Each read is one event.
+owed to all (`core/owed.py`). Each read is one event; of a stream that is secured, each that brings
+plain bytes.
 
 Not here: all of them, and how they are sent to and closed (`core/io/streams.py`).
 """
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING
 from core.events import Ended, Received
 from core.io.connection import Connection
 from core.io.framer import Framer
-from core.io.stream_state import HEARD
+from core.io.stream_security import StreamSecurity
+from core.io.stream_state import HEARD, StreamState
 from core.io.system import Socket, reason
 from core.io.time_limits import TimeLimit
 
@@ -42,9 +44,11 @@ class Stream(Connection):
         accepted: bool,
         framer: Framer,
         read_bytes: int | None = None,
+        security: StreamSecurity | None = None,
     ) -> None:
         owed = streams.owed if accepted else None
-        super().__init__(streams.engine.environment, name, accepted, framer, owed, read_bytes)
+        env = streams.engine.environment
+        super().__init__(env, name, accepted, framer, owed, read_bytes, security)
         self._streams = streams
         self.socket: Socket
         self.fd = -1
@@ -96,17 +100,23 @@ class Stream(Connection):
         if not data:
             self._read_end(now)
             return False
-        if self.life.state in HEARD:
+        count = len(data)
+        if self.security is not None:
+            data = self.security.receive(self, data)
+        if data and self.life.state in HEARD:
             self.last_turn = engine.turn
             messages = self.framer.receive(data)
-            if self.framer.is_mid_message or streams.mid_message.due < math.inf:
+            if self.framer.is_mid_message or streams.limits.mid_message.due < math.inf:
                 self._watch_message(bool(messages), now)
             if self.idle is not None:
                 self.idle.restart(self, now)
             if engine.wire is not None and self.framer.is_text:
                 engine.wire.received(self.name, messages)
             engine.events.append(Received(self.name, messages))
-        if len(data) < most:
+        if self.security is not None and self.security.is_over and self.life.state in HEARD:
+            self._read_end(now)
+            return False
+        if count < most:
             return False
         engine.environment.hits["read_bytes" if most == self.read_bytes else "turn_bytes"] += 1
         return not self.accepted
@@ -117,7 +127,7 @@ class Stream(Connection):
 
     def _watch_message(self, completed: bool, now: float) -> None:
         """Keep the limit on messages. The clock of a message is not restarted by its bytes."""
-        mid_message = self._streams.mid_message
+        mid_message = self._streams.limits.mid_message
         if not self.framer.is_mid_message:
             mid_message.stop(self)
         elif completed:
@@ -129,10 +139,13 @@ class Stream(Connection):
         """Take the peer's end of stream."""
         streams = self._streams
         is_heard = self.life.state in HEARD
+        was_securing = self.life.state is StreamState.SECURING
         unfinished = self.receive_eof()
         streams.engine.read_fds_stale = True
-        streams.mid_message.stop(self)
-        if self.is_closed:
+        streams.limits.mid_message.stop(self)
+        if was_securing:
+            streams.gone(self, "it has ended the TLS handshake")
+        elif self.is_closed:
             # DEAF until its end: that peer did not take all that it was owed.
             streams.gone(self, "the peer stopped reading" if is_heard else "")
         elif is_heard:
@@ -144,5 +157,5 @@ class Stream(Connection):
         """Restart the clock of its message: while unread, the peer could not finish that."""
         streams = self._streams
         streams.engine.read_fds_stale = True
-        if self in streams.mid_message:
-            streams.mid_message.restart(self, streams.engine.system.now())
+        if self in streams.limits.mid_message:
+            streams.limits.mid_message.restart(self, streams.engine.system.now())

@@ -1,5 +1,6 @@
 """States of a stream, from its dial to its end.
 
+A stream that is to be secured is SECURING until it may be used: from the start, if it was accepted.
 A close that we begin is staged: FLUSHING, then LINGERING, until the peer ends, too. HALF_CLOSED and
 DEAF are those of which one direction is over.
 
@@ -13,6 +14,7 @@ class StreamState(Label):
     """The life of a connection."""
 
     CONNECTING = "we dial, and nobody has answered yet"
+    SECURING = "both ends agree how all that follows is sealed; nothing else goes either way"
     OPEN = "bytes go both ways"
     HALF_CLOSED = "the peer has ended its side and is still sent to"
     DEAF = "the peer takes nothing more; what it sent before is still read"
@@ -26,6 +28,8 @@ class StreamEvent(Label):
     """The events in the life of a connection."""
 
     CONNECTED = "the dial was answered"
+    REACHED = "the dial was answered, and the stream is to be secured"
+    SECURED = "it is secure, and the peer of a dial has proved who it is"
     PEER_ENDED = "the peer's end of stream was read"
     SEND_FAILED = "the peer takes nothing more"
     CLOSE_ASKED = "our side wants a staged close"
@@ -35,7 +39,19 @@ class StreamEvent(Label):
 
 S, E = StreamState, StreamEvent
 STREAM: Transitions[StreamState, StreamEvent] = {
-    S.CONNECTING: {E.CONNECTED: S.OPEN, E.CLOSE_ASKED: S.CLOSED, E.LOST: S.CLOSED},
+    S.CONNECTING: {
+        E.CONNECTED: S.OPEN,
+        E.REACHED: S.SECURING,
+        E.CLOSE_ASKED: S.CLOSED,
+        E.LOST: S.CLOSED,
+    },
+    S.SECURING: {
+        E.SECURED: S.OPEN,
+        E.PEER_ENDED: S.CLOSED,
+        E.SEND_FAILED: S.CLOSED,
+        E.CLOSE_ASKED: S.CLOSED,
+        E.LOST: S.CLOSED,
+    },
     S.OPEN: {
         E.PEER_ENDED: S.HALF_CLOSED,
         E.SEND_FAILED: S.DEAF,
@@ -55,6 +71,6 @@ STREAM: Transitions[StreamState, StreamEvent] = {
     S.CLOSED: {E.LOST: STAY},
 }
 
-READ = frozenset({S.OPEN, S.DEAF, S.FLUSHING, S.LINGERING})
+READ = frozenset({S.SECURING, S.OPEN, S.DEAF, S.FLUSHING, S.LINGERING})
 HEARD = frozenset({S.OPEN, S.DEAF})  # input is of interest, not read and dropped
 SENT_TO = frozenset({S.OPEN, S.HALF_CLOSED})

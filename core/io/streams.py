@@ -5,25 +5,25 @@ equal parts; while too much is owed to all of them, few are read, and little at 
 (`core/owed.py`). A dialled one is always read: see `core/io/connection.py`.
 
 A close is staged: what is owed is sent, our side is ended, and the socket lingers until the peer
-ends, too. Time limits end a peer that stays in mid-message, never reads, never ends, or is idle.
+ends, too; some take too long (`stream_limits.py`).
 Each connection ends with one Closed, and its socket is closed when the turn ends.
 
 Not here: where connections come from (`core/io/acceptor.py`, `core/io/dialler.py`), and how bytes
 become messages (`core/io/framer.py`).
 """
 
-import math
-
 from core.effects import Abort, Pause, Resume, Send
 from core.events import Backlogged, Closed, Opened, Relieved, Role
 from core.framing import Framing
 from core.io.engine import Engine
 from core.io.framer import make_framer
+from core.io.handshakes import Handshakes
 from core.io.source import Source
 from core.io.stream import Stream, let_nobody_know
+from core.io.stream_limits import StreamLimits
+from core.io.stream_security import StreamSecurity
 from core.io.stream_state import StreamState
 from core.io.system import Socket, reason
-from core.io.time_limits import TimeLimit
 from core.owed import Owed
 
 
@@ -44,19 +44,9 @@ class Streams:
         self.unsent: dict[Stream, None] = {}
         self.read_share = 1
         self.was_short = False  # whether memory was, when it was last listed what is read
-        self._left_out: set[Stream] = set()  # those that this turn does not read because of that
+        self.handshakes = Handshakes(engine.log)
         self._line_bytes_max = line_bytes_max
-        end = self._end
-        self.mid_message = TimeLimit(
-            bounds.mid_line_s, "mid_line_s", "took too long", self._end_mid_message
-        )
-        self._write_stall = TimeLimit(
-            bounds.write_stall_s, "write_stall_s", "took nothing for long", end
-        )
-        self._lingering = TimeLimit(bounds.linger_s, "linger_s", "did not end after us", end)
-        self._idle: dict[str, TimeLimit[Stream]] = {}  # by bound
-        self._limits = (self.mid_message, self._write_stall, self._lingering)
-        engine.timers += self._limits
+        self.limits = StreamLimits(self)
         engine.performers |= {
             Send: self.send_to,
             Abort: self._do_abort,
@@ -73,10 +63,11 @@ class Streams:
         accepted: bool,
         framing: Framing = Framing.LINES,
         read_bytes: int | None = None,
+        security: StreamSecurity | None = None,
     ) -> Stream:
         """Make a connection that has no socket yet."""
         framer = make_framer(framing, self._line_bytes_max)
-        stream = Stream(self, name, accepted, framer, read_bytes)
+        stream = Stream(self, name, accepted, framer, read_bytes, security)
         (self.accepted if accepted else self.dialled)[name] = stream
         return stream
 
@@ -94,11 +85,7 @@ class Streams:
         del engine.by_fd[stream.fd]
         engine.write_fds.pop(stream.fd, None)
         self.unsent.pop(stream, None)
-        for limit in self._limits:
-            limit.stop(stream)
-        if stream.idle is not None:
-            stream.idle.stop(stream)
-            stream.idle = None
+        self.limits.stop(stream)
         stream.fd = -1
         engine.doomed.append(stream.socket)
         engine.read_fds_stale = True
@@ -108,17 +95,6 @@ class Streams:
         socket.setblocking(False)  # its descriptor is taken already
         self.attach(self.add(name, accepted=True), socket)
         self.engine.events.append(Opened(name, Role.WORKER))
-
-    def limit_idle(self, stream: Stream, bound: str) -> None:
-        """End it when nothing comes or goes for as long as this bound, or else `idle_s`, says."""
-        span_s = min(getattr(self.bounds, bound), self.bounds.idle_s)
-        if span_s == math.inf:
-            return
-        if bound not in self._idle:
-            self._idle[bound] = TimeLimit(span_s, bound, "silent for long", self._end)
-            self.engine.timers.append(self._idle[bound])
-        stream.idle = self._idle[bound]
-        stream.idle.start(stream, self.engine.system.now())
 
     def give_up(self) -> None:
         """Let go of all sockets, without a word to the brain."""
@@ -144,7 +120,7 @@ class Streams:
                 stream.reads_again()
         self.was_short = is_short
         accepted = self.accepted.values() if is_short else ()
-        self._left_out = {stream for stream in accepted if not stream.is_read}
+        self.limits.left_out = {stream for stream in accepted if not stream.is_read}
 
     # -- out -------------------------------------------------------------------------------------
 
@@ -154,13 +130,19 @@ class Streams:
         engine = self.engine
         if engine.wire is not None and stream.framer.is_text:
             engine.wire.sent(effect.conn, effect.data)
-        if stream.send(effect.data):
+        stream.send(effect.data)
+        self.is_to_send(stream)
+
+    def is_to_send(self, stream: Stream) -> None:
+        """Have it sent to in this turn, since more waits."""
+        engine = self.engine
+        if stream.is_over_high():
             if stream.accepted:
                 engine.environment.hits["owed_bytes_high"] += 1
                 engine.read_fds_stale = True
             else:
                 engine.environment.hits["waiting_bytes_high"] += 1
-                engine.events.append(Backlogged(effect.conn))
+                engine.events.append(Backlogged(stream.name))
         if stream.fd not in engine.write_fds:
             self.unsent[stream] = None
 
@@ -174,8 +156,11 @@ class Streams:
             if not waited:  # it was lost in this turn
                 continue
             relieved = False
+            most = share if stream.accepted else waited
+            if waited > most:
+                engine.environment.hits["turn_sent_bytes"] += 1
             try:
-                relieved = stream.flush(stream.socket.send, share if stream.accepted else waited)
+                relieved = stream.flush(stream.socket.send, most)
             except BlockingIOError:
                 pass
             except OSError as error:
@@ -189,12 +174,12 @@ class Streams:
             if stream.waiting:
                 engine.write_fds[stream.fd] = None
                 if taken:
-                    self._write_stall.restart(stream, now)
+                    self.limits.write_stall.restart(stream, now)
                 else:
-                    self._write_stall.start(stream, now)
+                    self.limits.write_stall.start(stream, now)
             elif stream.fd in engine.write_fds:
                 del engine.write_fds[stream.fd]
-                self._write_stall.stop(stream)
+                self.limits.write_stall.stop(stream)
             if relieved and stream.accepted:
                 stream.reads_again()
             if stream.life.state is not StreamState.OPEN:
@@ -207,7 +192,7 @@ class Streams:
     def _send_failed(self, stream: Stream, why: str) -> None:
         """Send nothing more; what the peer sent before may still be read."""
         self.engine.write_fds.pop(stream.fd, None)
-        self._write_stall.stop(stream)
+        self.limits.write_stall.stop(stream)
         stream.send_failed()
         self.engine.read_fds_stale = True
         if stream.is_closed:
@@ -221,8 +206,10 @@ class Streams:
         stream = self._living(name)
         self._drop_events_of(name)
         stream.is_paused = False
-        self.mid_message.stop(stream)
+        self.limits.mid_message.stop(stream)
         stream.close()
+        if stream.waiting and stream.fd not in self.engine.write_fds:
+            self.unsent[stream] = None
         self.engine.read_fds_stale = True
         self.after_flush(stream, self.engine.system.now())
 
@@ -260,9 +247,9 @@ class Streams:
     def after_flush(self, stream: Stream, now: float) -> None:
         """End our side, or be done, if that was the last of a staged close."""
         state = stream.life.state
-        if state is StreamState.LINGERING and stream not in self._lingering:
+        if state is StreamState.LINGERING and stream not in self.limits.lingering:
             self.engine.read_fds_stale = True
-            self._lingering.start(stream, now)
+            self.limits.lingering.start(stream, now)
             try:
                 self.engine.system.end_sending(stream.socket)
             except OSError as error:  # reset meanwhile
@@ -281,18 +268,5 @@ class Streams:
         self.accepted.pop(stream.name, None)
         stream.let_go(stream)
         stream.let_go = let_nobody_know  # and keep nothing of it alive
-        self.engine.events.append(Closed(stream.name, why))
-
-    def _end(self, stream: Stream, limit: TimeLimit[Stream], why: str = "") -> None:
-        """End a connection whose time is over."""
-        self.engine.environment.hits[limit.bound] += 1
-        self.lose(stream, why or limit.why)
-        self.engine.deliver()
-
-    def _end_mid_message(self, stream: Stream, limit: TimeLimit[Stream]) -> None:
-        """End a connection in the middle of a message. While it is not read, it has time; one that
-        this turn leaves out may be read only in the next one, even if memory is not short now."""
-        if stream.is_read and stream not in self._left_out:
-            self._end(stream, limit, f"a {stream.framer.unit} {limit.why}")
-        else:
-            limit.start(stream, self.engine.system.now())
+        if stream.security is None or stream.security.gone(stream, why):
+            self.engine.events.append(Closed(stream.name, why))

@@ -28,6 +28,7 @@ from core.io.child import Child
 from core.io.lookup import Lookup
 from core.io.ports import ours
 from core.io.process import Signals
+from core.io.tls_contexts import TlsContexts
 from core.io.wildcard import WildcardSocket
 from core.io.writer import WriteFunction, writer
 
@@ -65,6 +66,7 @@ class System:
     flush = int(signal.SIGUSR2)
 
     def __init__(self, *, is_server: bool = True) -> None:
+        self.tls = TlsContexts()
         self._is_server = is_server
         self._writers: dict[int, WriteFunction] = {}  # by descriptor
 
@@ -224,6 +226,13 @@ class System:
     def end_sending(self, stream: Socket) -> None:
         """End our side of a stream; reading goes on. Raises OSError when it has been reset."""
         stream.shutdown(socket.SHUT_WR)
+
+    def ack_at_once(self, stream: Socket) -> None:
+        """Acknowledge what has come without waiting for a reply to send it with (TCP_QUICKACK, man
+        7 tcp; for this once): a peer may wait for that with what it says next."""
+        if hasattr(socket, "TCP_QUICKACK"):  # of Linux
+            with suppress(OSError):
+                stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     def write(self, fd: int, data: memoryview) -> int:
         """Write what the descriptor takes without blocking; return how much.

@@ -49,6 +49,14 @@ DNS_STREAMS = Service(
     reads="dns_read_bytes",
     idles="dns_idle_s",
 )
+DNS_TLS_STREAMS = Service(  # its keys are those of a run
+    Role.TLS,
+    "tls_clients_max",
+    framing=Framing.LENGTH_PREFIXED,
+    reads="dns_read_bytes",
+    idles="dns_idle_s",
+    accepts="tls_accepts_per_turn",
+)
 _LOOPBACK = {4: ip_network("127.0.0.0/8"), 6: ip_network("::1")}
 STATUS_PAGE = Service(Role.HTTP, "watchers_max", farewell=None, drains=False)
 

@@ -257,7 +257,7 @@ def test_nothing_is_kept_of_a_connection_that_is_gone(how: str) -> None:
         asker.end()
     node.scene.wait(1.0)
     assert node.why_closed(A) is not None and not node.loop.streams.accepted
-    assert not list(node.loop.streams.mid_message) and node.loop.owed.owed_bytes == 0
+    assert not list(node.loop.streams.limits.mid_message) and node.loop.owed.owed_bytes == 0
     node.scene.wait(60.0)
     assert not node.loop.hits
 

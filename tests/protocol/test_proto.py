@@ -101,6 +101,7 @@ def test_the_bounds_said_to_be_counted_are_counted() -> None:
     in_words = r'hits\[\s*"(\w+)"(?: if [\w. =]+ else "(\w+)")?'
     pending = r'|pending_bound = "(\w+)"(?: if \w+ else "(\w+)")?'
     services = r'|Role\.\w+,\s+"(\w+_max)"|idles(?:: str )?\s?=\s?"(\w+)"'
+    services += r'|accepts(?:: str )?\s?=\s?"(\w+)"'
     pattern = in_words + pending + services + r'|_s\)?, "(\w+_s)", "'
     counted = re.findall(pattern, sources)
     assert said == {name for names in counted for name in names if name} == set(COUNTED)

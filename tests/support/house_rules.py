@@ -69,6 +69,8 @@ SEAM = {
     "core/io/process.py": {"signal"},
     "core/io/service_manager.py": {"socket", "time"},
     "core/io/system.py": {*("random", "resource", "secrets", "select", "signal", "socket", "time")},
+    "core/io/tls_contexts.py": {"ssl"},
+    "core/io/tls_layer.py": {"ssl"},
     "core/io/wildcard.py": {"socket"},
     "nodes/status_page/http.py": {"http"},  # the names of its codes
     "nodes/status_page/pages.py": {"http"},

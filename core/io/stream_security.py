@@ -1,0 +1,108 @@
+"""Stream security: what is done for a stream that is secured, from its handshake to its last word.
+
+Its layer stands between socket and framer. Bytes to be sent are sealed when their turn comes, so
+that those of one turn are one record; bytes that come in are plain before anybody looks at them.
+The brain hears of the stream once it is secure: of one that was accepted nothing before that.
+
+Not here: how bytes are sealed (`core/io/secure_layer.py`), and how long a handshake may take
+(`core/io/dialler.py`, `core/io/acceptor.py`).
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from core.io.secure_layer import UNFINISHED, SecureLayer, SecurityError
+from core.io.stream_state import HEARD, StreamEvent, StreamState
+
+if TYPE_CHECKING:
+    from core.io.connection import Connection
+    from core.io.stream import Stream
+    from core.io.streams import Streams
+
+
+class StreamSecurity:
+    """The security of one stream. `secured(stream)` is called once there is any. `is_known`: the
+    brain has heard of the stream, so it is to hear of its end."""
+
+    __slots__ = ("_has_begun", "_kind", "_layer", "_streams", "is_known", "secured")
+
+    def __init__(self, streams: "Streams", layer: SecureLayer) -> None:
+        self._streams = streams
+        self._layer = layer
+        self._has_begun = False
+        self._kind = UNFINISHED  # of failure, if it fails
+        self.is_known = False
+        self.secured: Callable[[Stream], object] = _ignore
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the peer has said that it sends nothing more."""
+        return self._layer.is_ended
+
+    # -- in ------------------------------------------------------------------------------------
+
+    def receive(self, stream: "Stream", data: bytes) -> bytes:
+        """Take bytes off the wire; return the plain ones, if they are of interest. The first call
+        begins the handshake."""
+        self._has_begun = True
+        was_securing = stream.life.state is StreamState.SECURING
+        if not was_securing and stream.life.state not in HEARD:
+            return b""
+        streams, layer = self._streams, self._layer
+        if not stream.accepted:
+            streams.engine.system.ack_at_once(stream.socket)
+        before = layer.unsent
+        try:
+            plain = layer.receive(data)
+        except SecurityError as error:
+            self._kind = error.kind
+            self._say_why(stream)
+            streams.lose(stream, str(error))
+            return b""
+        if stream.life.state is StreamState.DEAF:
+            layer.seal(b"")  # it would not take that
+        elif layer.unsent > before:
+            stream.count(layer.unsent - before)
+            streams.is_to_send(stream)
+        if was_securing and layer.is_secured:
+            stream.life.fire(StreamEvent.SECURED)
+            streams.handshakes.succeed()
+            self.secured(stream)
+        return plain
+
+    def _say_why(self, stream: "Stream") -> None:
+        """Send what the layer has to say of a failure, if the peer takes that."""
+        with suppress(OSError):
+            if not stream.waiting:
+                stream.socket.send(self._layer.seal(b""))
+
+    # -- out -----------------------------------------------------------------------------------
+
+    def seal(self, connection: "Connection", fresh: bytes) -> bytes:
+        """Return what goes on the wire: what the layer has to say, and behind it this, sealed."""
+        before = len(fresh) + self._layer.unsent
+        sealed = self._layer.seal(fresh)
+        connection.count(len(sealed) - before)
+        return sealed
+
+    def end(self, connection: "Connection") -> None:
+        """Say, behind all that was sealed, that we send nothing more."""
+        self._layer.end()
+        connection.count(self._layer.unsent)
+
+    # -- the end -------------------------------------------------------------------------------
+
+    def gone(self, stream: "Stream", why: str) -> bool:
+        """Take note that the stream is gone; return whether the brain is to hear of it."""
+        self.secured = _ignore  # and keep nothing of it alive
+        has_begun = self._has_begun or stream.accepted
+        if has_begun and not self._layer.is_secured:
+            self._streams.handshakes.fail(self._kind)
+            if stream.accepted and self._has_begun:  # else somebody looked who is there
+                self._streams.handshakes.report(stream.name, why, self._kind)
+        return self.is_known or not stream.accepted
+
+
+def _ignore(stream: "Stream") -> None:
+    pass

@@ -17,6 +17,7 @@ from tests.support.certificates import (
     encrypted,
     openssl,
     self_signed,
+    without_chain,
 )
 
 pytestmark = openssl
@@ -53,6 +54,13 @@ def test_certificates_are_good_for_their_names_alone(kind: str) -> None:
         assert reached(keys, one.file, name) == "TLSv1.3"
     assert "Hostname mismatch" in reached(keys, one.file, "other.example")
     assert "IP address mismatch" in reached(keys, one.file, "127.0.0.2")
+
+
+def test_certificates_lead_to_the_authority_above() -> None:
+    between = Authority("Between", EC, above=authority())
+    keys = between.issue(NAME)
+    assert reached(keys, authority().file, NAME) == "TLSv1.3"
+    assert "issuer certificate" in reached(without_chain(keys), authority().file, NAME)
 
 
 def test_certificates_are_bad_as_they_are_meant_to_be() -> None:

@@ -58,6 +58,7 @@ commonName = supplied
 basicConstraints = critical, CA:TRUE
 keyUsage = critical, keyCertSign, cRLSign
 subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
 [server]
 basicConstraints = critical, CA:FALSE
 keyUsage = critical, digitalSignature, keyEncipherment
@@ -77,11 +78,14 @@ class Issued(NamedTuple):
 
 class Authority:
     """An authority that issues certificates; `file` is the path of its own. `name` is what its
-    certificate calls it."""
+    certificate calls it. `above`: another authority, which has signed that; what is issued then has
+    it behind it in its file."""
 
-    def __init__(self, name: str, kind: str = RSA) -> None:
-        self._own = _certificate(name, (), _new_key(kind), "authority", 3650.0, None)
+    def __init__(self, name: str, kind: str = RSA, above: "Authority | None" = None) -> None:
+        by = None if above is None else above._own
+        self._own = _certificate(name, (), _new_key(kind), "authority", 3650.0, by)
         self._kind = kind
+        self._behind = "" if above is None else Path(self.file).read_text() + above._behind
 
     @property
     def file(self) -> str:
@@ -98,7 +102,10 @@ class Authority:
         before its end."""
         kind = kind or self._kind
         key = _new_key(kind) if has_own_key else _key_file(kind)
-        return _certificate(names[0], names, key, "server", ends_in_days, self._own)
+        issued = _certificate(names[0], names, key, "server", ends_in_days, self._own)
+        with Path(issued.certificate).open("a") as file:
+            file.write(self._behind)
+        return issued
 
 
 @cache
@@ -122,6 +129,14 @@ def encrypted(issued: Issued) -> Issued:
     key = _folder() / "encrypted.pem"
     _run("pkey", "-in", issued.key, "-aes128", "-passout", "pass:secret", "-out", str(key))
     return Issued(issued.certificate, str(key))
+
+
+def without_chain(issued: Issued) -> Issued:
+    """Return the certificate without those of authorities behind it."""
+    first, end, _ = Path(issued.certificate).read_text().partition("-----END CERTIFICATE-----\n")
+    alone = _folder() / "alone.pem"
+    alone.write_text(first + end)
+    return Issued(str(alone), issued.key)
 
 
 def _certificate(

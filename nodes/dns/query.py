@@ -31,12 +31,15 @@ from nodes.dns.codes import (
     RdataType,
     extended_error,
 )
+from nodes.dns.padding import REPLY_BLOCK_BYTES, has_padding, padded_opt
 from nodes.dns.question import ADDRESS_TYPES, question_text
 from nodes.dns.record_set import RecordSet
 from nodes.dns.reply import DnsReply
 from nodes.dns.wire_names import Malformed, split_labels, walk_name
 
-Opt = tuple[int, int]  # class and TTL of an OPT record: the sender's size; its version and flags
+# Of an OPT record: its class, which is the sender's size; its TTL, which is version and flags; and
+# whether replies are padded because of it.
+Opt = tuple[int, int, bool]
 _NOBODY_REPLIED = extended_error(ExtendedError.NO_REACHABLE_AUTHORITY)
 # The addresses that tables have for a type. ANY gets a part (RFC 8482, section 4.1).
 _TABLE_TYPES = ADDRESS_TYPES | {RdataType.ANY: Type.A}
@@ -81,9 +84,8 @@ class Query:
         size = ID_BYTES + HEADER.size + len(self._section) + len(rotated) + len(self._opt)
         if is_datagram and size > self._size_max:
             return self._reply(Flag.TC)
-        ends = b"\x00\x00\x00\x01" if self._opt else b"\x00\x00\x00\x00"
-        head = TYPE_AND_CLASS.pack(self._flags, 1)
-        return b"".join((head, records.count, ends, self._section, rotated, self._opt))
+        head = HEADER.pack(self._flags, 1, records.count, 0, bool(self._opt))
+        return self._joined(head, rotated, self._opt)
 
     def relayed(self, reply: DnsReply, is_datagram: bool) -> bytes:
         """Pass on a resolver's reply, with our OPT record instead of the resolver's.
@@ -107,9 +109,9 @@ class Query:
         size = ID_BYTES + HEADER.size + len(self._section) + len(reply.body) + len(opt)
         if size > (self._size_max if is_datagram else MESSAGE_BYTES_MAX):
             head = HEADER.pack(reply.flags | Flag.TC, 1, 0, 0, bool(opt))
-            return head + self._section + without_options
+            return self._joined(head, b"", without_options)
         head = HEADER.pack(reply.flags, 1, answers, authorities, additionals + bool(opt))
-        return b"".join((head, self._section, reply.body, opt))
+        return self._joined(head, reply.body, opt)
 
     def no_data(self) -> bytes:
         """Reply that the name is known, and has no address of the type that is asked for."""
@@ -132,13 +134,30 @@ class Query:
         if opt and options:
             opt = b"%b%b%b" % (opt[:-2], len(options).to_bytes(2), options)
         head = HEADER.pack(self._flags | more_flags, 1, 0, 0, bool(opt))
-        return head + self._section + opt
+        return self._joined(head, b"", opt)
+
+    def _joined(self, head: bytes, records: bytes, opt: bytes) -> bytes:
+        """Join the parts of a reply, of which the question section is the second."""
+        return b"".join((head, self._section, records, opt))
 
 
-def read_query(data: bytes, *, forwards: bool = False) -> Query | RefusedQuery | None:
+class PaddedQuery(Query):
+    """A query that is padded, and so are all replies to it (RFC 8467, section 4.1)."""
+
+    __slots__ = ()
+
+    def _joined(self, head: bytes, records: bytes, opt: bytes) -> bytes:
+        before = ID_BYTES + len(head) + len(self._section) + len(records)
+        return super()._joined(head, records, padded_opt(opt, before, REPLY_BLOCK_BYTES))
+
+
+def read_query(
+    data: bytes, *, forwards: bool = False, pads: bool = False
+) -> Query | RefusedQuery | None:
     """Read the message of a DNS client, any bytes at all; None: it may not be answered.
 
     `forwards`: there are resolvers to be asked, so that any name and type may have an answer.
+    `pads`: replies are padded if the query is, for nobody on the way can read them.
     """
     if len(data) < HEADER.size:
         return None
@@ -149,7 +168,7 @@ def read_query(data: bytes, *, forwards: bool = False) -> Query | RefusedQuery |
     records = answers + authorities
     if sent_flags & OPCODE_MASK or questions != 1:
         rcode = Rcode.NOTIMP if sent_flags & OPCODE_MASK else Rcode.FORMERR
-        opt = _find_opt_after(data, HEADER.size, questions, records, additionals)
+        opt = _find_opt_after(data, HEADER.size, questions, records, additionals, pads)
         return _refused(flags, rcode, b"", opt)
     try:
         name_end, _ = walk_name(data, HEADER.size)
@@ -160,9 +179,9 @@ def read_query(data: bytes, *, forwards: bool = False) -> Query | RefusedQuery |
         return _refused(flags, Rcode.FORMERR, b"", None)
     rdtype, rdclass = TYPE_AND_CLASS.unpack_from(data, name_end)
     if records:
-        opt, is_whole = _find_opt_after(data, end, 0, records, additionals), False
+        opt, is_whole = _find_opt_after(data, end, 0, records, additionals, pads), False
     else:
-        opt, is_whole = _find_opt(data, end, additionals)
+        opt, is_whole = _find_opt(data, end, additionals, pads)
     section = data[HEADER.size : end]
     refusal = _why_refused(rdtype, rdclass, is_whole, opt)
     if refusal is not None:
@@ -184,7 +203,8 @@ def read_query(data: bytes, *, forwards: bool = False) -> Query | RefusedQuery |
     if opt is None:
         return Query(question, wants, flags, section, b"", UDP_BYTES_PLAIN)
     size_max = min(max(opt[0], UDP_BYTES_PLAIN), UDP_BYTES_MAX)
-    return Query(question, wants, flags, section, _own_opt(opt), size_max)
+    make = PaddedQuery if opt[2] else Query
+    return make(question, wants, flags, section, _own_opt(opt), size_max)
 
 
 def _why_refused(rdtype: int, rdclass: int, is_whole: bool, opt: Opt | None) -> Rcode | None:
@@ -203,9 +223,12 @@ def _why_refused(rdtype: int, rdclass: int, is_whole: bool, opt: Opt | None) -> 
     return None
 
 
-def _find_opt(data: bytes, at: int, count: int) -> tuple[Opt | None, bool]:
+def _find_opt(data: bytes, at: int, count: int, pads: bool) -> tuple[Opt | None, bool]:
     """Return the first OPT record, and whether `count` records, at most one of them OPT, end the
-    message. Other records are passed over: signatures, say, of which we know nothing."""
+    message. Other records are passed over: signatures, say, of which we know nothing.
+
+    `pads`: padding in it is looked for. Nothing else is read of options, which may be malformed.
+    """
     found = None
     for _ in range(count):
         is_root = data[at : at + 1] == b"\x00"
@@ -220,12 +243,12 @@ def _find_opt(data: bytes, at: int, count: int) -> tuple[Opt | None, bool]:
         if rdtype == RdataType.OPT:
             if found is not None or not is_root or at > len(data):  # RFC 6891, section 6.1.1
                 return found, False
-            found = rdclass, ttl
+            found = rdclass, ttl, pads and has_padding(data[at - size : at])
     return found, at == len(data)
 
 
 def _find_opt_after(
-    data: bytes, at: int, questions: int, records: int, additionals: int
+    data: bytes, at: int, questions: int, records: int, additionals: int, pads: bool
 ) -> Opt | None:
     """Return the first OPT record behind this many questions and other records; None where it
     cannot be found. Any operation has them in this form (RFC 1996; RFC 2136, section 2)."""
@@ -237,7 +260,7 @@ def _find_opt_after(
             at += int.from_bytes(data[at - 2 : at])
     except Malformed:
         return None
-    return _find_opt(data, at, additionals)[0]
+    return _find_opt(data, at, additionals, pads)[0]
 
 
 def _own_opt(opt: Opt, rcode: int = Rcode.NOERROR) -> bytes:
@@ -250,5 +273,7 @@ def _refused(flags: int, rcode: Rcode, section: bytes, opt: Opt | None) -> Refus
     """Make the reply that refuses a query; with an OPT record if the query has one, whatever else
     there is to say (RFC 6891, section 6.1.1)."""
     own_opt = b"" if opt is None else _own_opt(opt, rcode)
-    head = HEADER.pack(flags | rcode & RCODE_MASK, bool(section), 0, 0, bool(own_opt))
-    return RefusedQuery(head + section + own_opt)
+    reply = HEADER.pack(flags | rcode & RCODE_MASK, bool(section), 0, 0, bool(own_opt)) + section
+    if opt is not None and opt[2]:
+        own_opt = padded_opt(own_opt, ID_BYTES + len(reply), REPLY_BLOCK_BYTES)
+    return RefusedQuery(reply + own_opt)

@@ -22,17 +22,19 @@ from core.protocol.names import Type, is_name, name_of, question_of, type_of
 from nodes.dns.codes import (
     EDNS_DO,
     HEADER,
+    ID_BYTES,
     TYPE_AND_CLASS,
     UDP_BYTES_MAX,
     Flag,
     RdataClass,
     RdataType,
 )
+from nodes.dns.padding import QUERY_BLOCK_BYTES, padded_opt
 from nodes.dns.wire_names import name_as_text, name_from_text
 
 # The name of the root, type, the size that we take, flags, length (RFC 6891, section 6.1.2).
 _OPT_RECORD = Struct(">BHHIH")
-_ADDITIONALS_AT = 10  # where their count stands, in a message with its ID
+_ADDITIONALS_AT = 8  # where their count stands, which is the last thing in a header
 ADDRESS_TYPES: dict[int, Type] = {RdataType.A: Type.A, RdataType.AAAA: Type.AAAA}
 _TYPED = b" TYPE"
 _NOT_RECURSIVE = b"-rd"
@@ -117,26 +119,40 @@ class ResolverQuery:
 
     __slots__ = ("message", "section")
 
-    def __init__(self, name: bytes, rdtype: int, bits: int) -> None:
+    def __init__(self, name: bytes, rdtype: int, bits: int, *, is_padded: bool) -> None:
         self.section = name + TYPE_AND_CLASS.pack(rdtype, RdataClass.IN)
+        head = HEADER.pack(bits & ~EDNS_DO, 1, 0, 0, 1) + self.section
         opt = _OPT_RECORD.pack(0, RdataType.OPT, UDP_BYTES_MAX, bits & EDNS_DO, 0)
-        self.message = HEADER.pack(bits & ~EDNS_DO, 1, 0, 0, 1) + self.section + opt
+        if is_padded:
+            opt = padded_opt(opt, ID_BYTES + len(head), QUERY_BLOCK_BYTES)
+        self.message = head + opt
+
+    @property
+    def plain(self) -> bytes:
+        """The message without its OPT record, and the padding in it."""
+        return self.message[:_ADDITIONALS_AT] + b"\0\0" + self.section
 
 
 @lru_cache(maxsize=_QUERIES_KEPT)
 def resolver_query(question: bytes) -> ResolverQuery:
     """Return the query that asks a resolver this question."""
+    return _made(question, is_padded=False)
+
+
+@lru_cache(maxsize=_QUERIES_KEPT)
+def padded_query(question: bytes) -> ResolverQuery:
+    """Return the same query, padded (RFC 8467): to be sent where nobody on the way can read it."""
+    return _made(question, is_padded=True)
+
+
+def _made(question: bytes, *, is_padded: bool) -> ResolverQuery:
     if _TYPED not in question:
         rdtype = RdataType.A if type_of(question) is Type.A else RdataType.AAAA
-        return ResolverQuery(name_from_text(name_of(question)), rdtype, Flag.RD)
+        name = name_from_text(name_of(question))
+        return ResolverQuery(name, rdtype, Flag.RD, is_padded=is_padded)
     name, number, marks = _taken_apart(question)
     bits = 0 if _NOT_RECURSIVE in marks else Flag.RD
     for bit, mark in _MARKS:
         if b"+" + mark in marks:
             bits |= bit
-    return ResolverQuery(name_from_text(name), number, bits)
-
-
-def without_opt(message: bytes) -> bytes:
-    """Return the message of a `ResolverQuery`, with its ID, without its OPT record."""
-    return message[:_ADDITIONALS_AT] + b"\0\0" + message[_ADDITIONALS_AT + 2 : -_OPT_RECORD.size]
+    return ResolverQuery(name_from_text(name), number, bits, is_padded=is_padded)

@@ -12,10 +12,7 @@ QUESTION_POINTER = b"\xc0\x0c"
 
 
 class RecordSet:
-    """The records of a set of addresses, rotated by one from reply to reply.
-
-    `count` is their number, as a header has it.
-    """
+    """The records of a set of addresses, so many as `count`, rotated by one from reply to reply."""
 
     __slots__ = ("_at", "_record_bytes", "_size", "_twice", "count")
 
@@ -39,7 +36,7 @@ class RecordSet:
         # as there are addresses, for each of the sets that are remembered.
         self._twice = records * 2 if len(packed) > 1 else records
         self._at = 0
-        self.count = len(packed).to_bytes(2)
+        self.count = len(packed)
 
     def rotate(self) -> bytes:
         """Return all records, beginning with the second of the last time."""

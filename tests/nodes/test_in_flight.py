@@ -5,10 +5,19 @@ chance (`tests/nodes/test_resolver.py`).
 """
 
 from dataclasses import replace
+from random import Random
+
+import pytest
 
 from core.bounds import Bounds
+from core.environment import Environment
+from nodes.ls.resolvers.ageing import Ageing
+from nodes.ls.resolvers.edns_fallback import EdnsFallback
+from nodes.ls.resolvers.grace import Grace
+from nodes.ls.resolvers.in_flight import InFlight
 from nodes.ls.resolvers.send_queue import SendQueue
-from tests.support.dns_messages import CODES, question_of, said
+from nodes.ls.resolvers.sockets import ResolverSocket
+from tests.support.dns_messages import CODES, has_opt, question_of, said
 from tests.support.resolver_cast import D1, D2, Cast, flood
 
 
@@ -62,3 +71,21 @@ def test_questions_moved_as_often_go_in_one_batch() -> None:
     queue.put_first([b"moved too"], 1.0, moves=1)
     assert queue.take(9) == ([b"moved too", b"moved"], 1.0, 1)
     assert queue.take(9) == ([b"new"], 3.0, 0)
+
+
+@pytest.mark.parametrize(("pads", "sizes"), [(True, [128, 256, 27]), (False, [38, 138, 27])])
+def test_queries_are_padded_where_nobody_can_read_them(pads: bool, sizes: list[int]) -> None:
+    """But for those that are asked without an OPT record, of which padding would be a part."""
+    bounds = Bounds()
+    edns = EdnsFallback("DNS1", bounds.plain_s)
+    ageing, grace = Ageing(bounds, 1.0), Grace(bounds, None)
+    env = Environment(bounds, secret=Random("in flight").randbytes)
+    sending = InFlight(env, ageing, edns, grace, pads=pads)
+    stream = ResolverSocket("DNS1.1", 16, is_stream=True, watch=None)
+    questions = [b"x.example", b".".join([b"a" * 53] * 2 + [b"b"]), b"y.example"]
+    edns.misunderstood([b"y.example"], 0.0)
+    messages = sending.add(stream, questions, 1.0, asked_at=1.0)
+    assert [len(message) for message in messages] == sizes
+    assert [question_of(message).encode() for message in messages] == questions
+    assert [has_opt(message) for message in messages] == [True, True, False]
+    assert [stream.asked[message[:2]][0] for message in messages] == questions

@@ -11,7 +11,7 @@ from collections.abc import Container
 
 from core.environment import Environment
 from nodes.dns.codes import ID_BYTES
-from nodes.dns.question import resolver_query, without_opt
+from nodes.dns.question import padded_query, resolver_query
 from nodes.ls.resolvers.ageing import Ageing
 from nodes.ls.resolvers.edns_fallback import EdnsFallback
 from nodes.ls.resolvers.grace import Grace
@@ -22,9 +22,17 @@ from nodes.ls.resolvers.window import Window
 
 class InFlight:
     """All queries to one resolver that have no reply. `count`: those over UDP that it may not have
-    read yet."""
+    read yet. `pads`: queries are padded, since nobody on the way can read them."""
 
-    def __init__(self, env: Environment, ageing: Ageing, edns: EdnsFallback, grace: Grace) -> None:
+    def __init__(
+        self,
+        env: Environment,
+        ageing: Ageing,
+        edns: EdnsFallback,
+        grace: Grace,
+        *,
+        pads: bool = False,
+    ) -> None:
         self.count = 0
         self._bounds = env.bounds
         self._hits = env.hits
@@ -32,6 +40,7 @@ class InFlight:
         self._ageing = ageing
         self._edns = edns
         self._grace = grace
+        self._query = padded_query if pads else resolver_query
         self._window = Window(env.bounds.upstream_window)
 
     def room(self, now: float) -> int:
@@ -67,18 +76,18 @@ class InFlight:
             was_calm, tcp_only, plain,
         )  # fmt: skip
         ids = split_ids(random)
-        messages = []
+        messages, query = [], self._query
         for at, question in enumerate(questions):
             number = ids[at]
             while number in asked:
                 number = ids[at] = self._secret(ID_BYTES)
                 batch.ids = b"".join(ids)
-            words = resolver_query(question)
+            words = query(question)
             asked[number] = (question, words.section, batch)
             messages.append(number + words.message)
         if plain:
             messages = [
-                without_opt(message) if question in plain else message
+                message[:ID_BYTES] + query(question).plain if question in plain else message
                 for question, message in zip(questions, messages, strict=True)
             ]
         self._ageing.add(batch)

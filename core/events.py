@@ -71,8 +71,7 @@ class Closed(ConnectionEvent):
 
 @dataclass(slots=True)
 class PlaceWanted(ConnectionEvent):
-    """This accepted connection has to make room for another: give it what it is owed, and close
-    it."""
+    """This accepted connection has to make room: give it what it is owed, and close it."""
 
 
 @dataclass(slots=True)

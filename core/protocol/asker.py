@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from core.effects import Effect
+from core.events import Opened
 from core.machine import STAY, Label, Machine, Transitions
 from core.metrics import Value
 from core.protocol.outcome import Outcome
@@ -110,11 +111,11 @@ class Asker(Protocol):
 
 
 class AskerFactory(Protocol):
-    """Makes the askers of one role, and counts what it knows of all of them. `face`: theirs."""
+    """Makes the askers of some roles, and counts what it knows of all of them. `face`: theirs."""
 
     face: str
 
-    def asker(self, conn: str, is_datagrams: bool) -> Asker:
+    def asker(self, opened: Opened) -> Asker:
         """Make an asker for this connection, or for this socket of datagrams."""
         ...
 

@@ -82,7 +82,7 @@ class Server:
     def _opened(self, event: Opened) -> list[Effect]:
         conn = event.conn
         if factory := self._factories.get(event.role):
-            asker = factory.asker(conn, event.is_datagrams)
+            asker = factory.asker(event)
         else:
             asker = Session(conn, self._env, self._stats_reply)
             self._came += 1
@@ -153,6 +153,6 @@ class Server:
         """Return what is counted about clients."""
         clients = sum(isinstance(asker, Session) for asker in self.sessions.values())
         values = [Value(CLIENTS, clients), Value(SESSIONS, self._came), Value(ERRORS, self.errors)]
-        for factory in self._factories.values():
+        for factory in dict.fromkeys(self._factories.values()):
             values += factory.metrics()
         return values

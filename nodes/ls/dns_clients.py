@@ -1,4 +1,5 @@
-"""DNS clients: those behind one UDP socket together, and each TCP stream (RFC 1035, RFC 7766).
+"""DNS clients: those behind one UDP socket together, and each stream, by TCP (RFC 1035, RFC 7766)
+or by TLS (RFC 7858).
 
 To the race they are askers like any other. A query becomes a question (`read_query`). Each outcome
 ends one question, and becomes the reply to the query that has waited longest for it: an answer to
@@ -57,6 +58,7 @@ class DnsClient(ABC):
         self.timeout_s = env.bounds.dns_timeout_s
         self.pending_max: int = getattr(env.bounds, self.pending_bound)
         self._shared = shared
+        self._queries = shared.queries
         self._waiting: dict[bytes, list[Waiting] | deque[Waiting]] = {}  # the oldest first
         self._owed_max = math.inf  # queries beyond it get SERVFAIL
         self._streak: ErrorStreak | None = None  # of messages that are ignored
@@ -75,7 +77,7 @@ class DnsClient(ABC):
             return Requests([], [], b"", b"", 0)
         datagrams = self._unpack(data, now)
         room = self._owed_max - self.owed
-        env, queries, waiting = self._shared.env, self._shared.queries, self._waiting
+        env, queries, waiting = self._shared.env, self._queries, self._waiting
         questions: list[bytes] = []
         replies: list[Datagram] = []
         refused = ignored = 0
@@ -225,6 +227,14 @@ class StreamClient(DnsClient):
     def say(self, replies: list[Datagram]) -> Effect:
         """Send replies, each after its length."""
         return Send(self.conn, b"".join([frame(message) for message, _ in replies]))
+
+
+class SecureStreamClient(StreamClient):
+    """A client with a TLS connection. Replies are padded for it where its queries are."""
+
+    def __init__(self, conn: str, shared: DnsShared) -> None:
+        super().__init__(conn, shared)
+        self._queries = shared.secure_queries
 
 
 DENIALS: dict[Negative, Callable[[Query], bytes]] = {

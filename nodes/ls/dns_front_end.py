@@ -7,8 +7,9 @@ Not here: the clients, which ask (`dns_clients.py`); how a query becomes a quest
 from collections.abc import Callable
 
 from core.environment import Environment
+from core.events import Opened, Role
 from core.metrics import Metric, Value, refused_for
-from nodes.ls.dns_clients import DatagramClients, DnsClient, StreamClient
+from nodes.ls.dns_clients import DatagramClients, DnsClient, SecureStreamClient, StreamClient
 from nodes.ls.dns_shared import DnsShared
 
 QUERIES = Metric("dns_queries", "Questions that were asked by DNS")
@@ -17,6 +18,7 @@ IGNORED = Metric("dns_ignored", "DNS messages that are never replied to")
 LIMITED = refused_for(
     "dns_limited", "Datagrams of clients that asked too much", "rate", is_kept=True
 )
+_STREAM_CLIENTS = {Role.DNS: StreamClient, Role.TLS: SecureStreamClient}
 
 
 class DnsFrontEnd:
@@ -31,10 +33,10 @@ class DnsFrontEnd:
     def __init__(self, env: Environment, ttl_s: int, *, forwards: bool = False) -> None:
         self._shared = DnsShared(env, ttl_s, forwards=forwards)
 
-    def asker(self, conn: str, is_datagrams: bool) -> DnsClient:
+    def asker(self, opened: Opened) -> DnsClient:
         """Make the client of a stream, or one for all clients behind a socket of datagrams."""
-        make = DatagramClients if is_datagrams else StreamClient
-        return make(conn, self._shared)
+        make = DatagramClients if opened.is_datagrams else _STREAM_CLIENTS[opened.role]
+        return make(opened.conn, self._shared)
 
     def let_pass(self, has_reply: Callable[[bytes, float], bool]) -> None:
         """Take a query for which there is no room all the same, if it needs none: LS can reply to

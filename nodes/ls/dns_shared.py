@@ -56,14 +56,17 @@ class BoundedCache(dict[bytes, ValueT]):
 class DnsShared:
     """Caches, limits and counts of all DNS clients of one LS.
 
-    `queries` holds what `read_query` makes of a message, by its bytes after the ID; `record_sets`
-    holds a `RecordSet` for the addresses of an answer.
+    `queries` holds what `read_query` makes of a message, by its bytes after the ID, and
+    `secure_queries` the same for clients that nobody else can hear; `record_sets` holds a
+    `RecordSet` for the addresses of an answer.
     """
 
     def __init__(self, env: Environment, ttl_s: int, *, forwards: bool) -> None:
         """Begin with empty caches; `DnsFrontEnd` says what the arguments are."""
         self.env = env
-        self.queries = BoundedCache(partial(read_query, forwards=forwards), _QUERY_COPIES)
+        read = partial(read_query, forwards=forwards)
+        self.queries = BoundedCache(read, _QUERY_COPIES)
+        self.secure_queries = BoundedCache(partial(read, pads=True), _QUERY_COPIES)
         self.record_sets = BoundedCache(partial(RecordSet, ttl_s=ttl_s), _RECORDS_COPIES)
         self.asked = 0  # queries that became questions
         self.refused = 0  # queries that did not

@@ -56,7 +56,7 @@ class LoadBalancer:
             lambda: stats(self.status.metrics()),
             lambda: self.status.metrics(),
             once=setup.once,
-            factories={} if dns is None else {Role.DNS: dns},
+            factories={} if dns is None else dict.fromkeys((Role.DNS, Role.TLS), dns),
         )
         self.backpressure = Backpressure(self._server.sessions, env.hits)
         service = ServiceMetrics(self._server, loop, env.hits)

@@ -32,7 +32,7 @@ from nodes.workers.messages import (
 from nodes.workers.totals import summed
 
 PARENT = "parent"  # the connection to it
-_CLIENTS = (Role.LINES, Role.DNS)
+_CLIENTS = (Role.LINES, Role.DNS, Role.TLS)
 StatsFilter = Callable[[list[Value]], list[Value]]  # of a worker's own metrics, those of STATS
 
 

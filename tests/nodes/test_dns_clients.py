@@ -32,7 +32,7 @@ from tests.support.stage import Stage
 
 SERVERS = ((2, ("TS1", 1)),), ((2, ("TS2", 1)),)
 T1, T2 = "TS1", "TS2"
-UDP, TCP = "dns-client-0", "dns-client-1"
+UDP, TCP, TLS = "dns-client-0", "dns-client-1", "tls-client-1"
 MX = 15
 NOERROR, SERVFAIL = 0, 2
 HERE, THERE = ("127.0.0.1", 4000), ("127.0.0.1", 4001)
@@ -179,6 +179,74 @@ def test_f7_a_stream_without_dns_is_ended_with_what_is_owed() -> None:
     stage.hear(T1, b"y 10.0.0.2 A IN\n")
     assert [Reply(message).number for message in split_frames(stage.take(TCP))] == [1, 2]
     assert stage.has_ended(TCP)
+
+
+# -- padding ---------------------------------------------------------------------------------------
+
+PADDED = EDNS[:-2] + struct.pack(">HHH", 84, 12, 80) + bytes(80)
+PADDED_REPLY_BYTES = 468
+TRANSFER = 252
+
+
+def test_a_padded_query_by_tls_gets_padded_replies() -> None:
+    stage = started()
+    stage.accept(TLS)
+    for number, (name, kind) in enumerate(((b"x", A), (b"x", MX), (b"y", A), (b"z", A))):
+        stage.hear(TLS, frame(query(number, name, kind, PADDED)))
+    stage.hear(TLS, frame(query(4, b"x", TRANSFER, PADDED)))
+    stage.hear(T1, b"x 10.0.0.1 A IN\ny - NOT FOUND\n")
+    stage.hear(T2, b"y - NOT FOUND\n")
+    stage.wait(2.0)
+    said = split_frames(stage.take(TLS))
+    assert {len(message) for message in said} == {PADDED_REPLY_BYTES}
+    told = sorted((reply.number, reply.code, len(reply.addresses)) for reply in map(Reply, said))
+    assert told == [(0, 0, 1), (1, 0, 0), (2, 3, 0), (3, SERVFAIL, 0), (4, 5, 0)]
+
+
+@pytest.mark.parametrize(
+    ("conn", "edns", "size"),
+    [
+        (TLS, PADDED, PADDED_REPLY_BYTES),
+        (TLS, EDNS, 46),
+        (TLS, b"", 35),
+        (TCP, PADDED, 46),  # RFC 7830, section 6: anybody can read it
+        (UDP, PADDED, 46),
+    ],
+    ids=["padded", "not padded", "without EDNS", "by TCP", "by UDP"],
+)
+def test_only_padded_queries_by_tls_get_padded_replies(conn: str, edns: bytes, size: int) -> None:
+    """The same bytes may have come by another way before."""
+    stage = started()
+    stage.accept(TLS)
+    stage.accept(TCP)
+
+    def reply_bytes(conn: str, edns: bytes) -> int:
+        if conn == UDP:
+            ask(stage, (query(1, b"x", A, edns), HERE))
+        else:
+            stage.hear(conn, frame(query(1, b"x", A, edns)))
+        stage.hear(T1, b"x 10.0.0.1 A IN\n")
+        stage.hear(T2, b"x 10.0.0.1 A IN\n")
+        (message,) = (
+            split_frames(stage.take(conn)) if conn != UDP else [stage.replies[UDP].pop()[0]]
+        )
+        assert Reply(message).addresses == ["10.0.0.1"]
+        return len(message)
+
+    for other in (TLS, TCP, UDP):
+        reply_bytes(other, PADDED)
+        reply_bytes(other, EDNS)
+    assert reply_bytes(conn, edns) == size
+
+
+def test_queries_by_tls_count_as_all_dns_queries_do() -> None:
+    stage = started()
+    for conn in (TLS, TCP):
+        stage.accept(conn)
+        stage.hear(conn, frame(query(1, b"x", A, PADDED)))
+    values: list[Value] = stage.brain.metrics()  # type: ignore[attr-defined]
+    assert [value.value for value in values if value.key == "dns_queries"] == [2]
+    assert metrics(stage)["clients"] == 0
 
 
 # -- askers that are not heard ---------------------------------------------------------------------

@@ -155,11 +155,12 @@ def test_one_that_retires_serves_its_clients_and_then_drains() -> None:
     """Its listeners are closed at once, and its clients served."""
     stage = with_client()
     stage.accept("dns-client-1")
+    stage.accept("tls-client-1")
     assert stage.command("retire", within_s=10.0) == [] and not stage.listening
     stage.hear("client-1", b"a.example\n")
     stage.hear("TS1", b"a.example 10.0.0.1 A IN\n")
     assert stage.take("client-1") == b"a.example 10.0.0.1 A IN\n"
-    for conn in ("client-1", "dns-client-1"):
+    for conn in ("client-1", "dns-client-1", "tls-client-1"):
         assert not stage.drains()
         stage.end(conn)
     assert stage.drains()

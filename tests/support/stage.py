@@ -106,7 +106,7 @@ class Stage:
         self.step(Woken())
 
     def accept(self, conn: str) -> None:
-        is_dns = role_of(conn) is Role.DNS
+        is_dns = role_of(conn) in (Role.DNS, Role.TLS)
         self._connect(conn, True, Framing.LENGTH_PREFIXED if is_dns else Framing.LINES)
         self.step(Opened(conn, role_of(conn)))
 

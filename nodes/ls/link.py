@@ -11,6 +11,7 @@ from core.backoff import Backoff
 from core.effects import Effect
 from core.environment import Environment
 from core.machine import Machine
+from core.tls import ServerIdentity
 from nodes.ls.health import Health
 from nodes.ls.link_state import ANSWERING, ASKED_NOW, LINK, LIVE, LinkEvent, LinkState
 from nodes.ls.reply_counts import ReplyCounts
@@ -18,7 +19,8 @@ from nodes.ls.reply_counts import ReplyCounts
 
 class Link:
     """How one upstream stands. `conn` is what it is called here and in the log: TS1, DNS1, ...;
-    `bit` stands for it in sets of servers; `where` is its address, for people."""
+    `bit` stands for it in sets of servers; `where` is its address, for people. `identity`: what it
+    has to prove, by TLS; None: it is asked in the clear."""
 
     def __init__(
         self,
@@ -27,10 +29,12 @@ class Link:
         env: Environment,
         bit: int = 1,
         where: str = "",
+        identity: ServerIdentity | None = None,
     ) -> None:
         self.conn = conn
         self.bit = bit
         self.addresses = addresses
+        self.identity = identity
         self.life = Machine(LINK, LinkState.DOWN, f"link {conn}", env.watch)
         self._dial_at = 0.0  # while DOWN
         self._held_since = 0.0  # while HOLDING

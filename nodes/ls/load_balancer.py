@@ -17,7 +17,7 @@ from core.effects import Effect
 from core.environment import Environment
 from core.events import Closed, ConnectionEvent, Event, Opened, Received, Resolved, Role, Woken
 from core.metrics import Value
-from core.operator import DrainAsked, FlushAsked, ReloadAsked, ReopenRecords
+from core.operator import DrainAsked, FlushAsked, ReadKeys, ReloadAsked, ReopenRecords
 from core.owed import Owed
 from core.protocol.asker import AskerFactory, SessionState
 from core.protocol.server import Server
@@ -124,7 +124,7 @@ class LoadBalancer:
                 self._lookups.drain()
                 return server.drain(min(now, since)) + self._part_maybe()
             case ReloadAsked():
-                return [ReopenRecords(), *self._lookups.reload()]
+                return [ReopenRecords(), ReadKeys(), *self._lookups.reload()]
             case FlushAsked() if self.parts.cache is not None:
                 return [self.parts.cache.clear()]
             case Resolved():

@@ -41,7 +41,8 @@ class ServerSetup:
 
     def link(self, env: Environment, number: int) -> Link:
         """Return a link to it, which has this number among all servers."""
-        return Link(self.name, self.addresses, env, server_at(number), self.where)
+        bit = server_at(number)
+        return Link(self.name, self.addresses, env, bit, self.where, self.identity)
 
 
 def where_text(host: Host, identity: ServerIdentity | None) -> str:

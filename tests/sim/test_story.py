@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from core.bounds import Bounds
 from core.effects import Effect
+from core.events import Opened
 from core.io.datagrams import DatagramSocket
 from core.protocol.names import Negative
 from core.protocol.outcome import Answers, Outcome
@@ -47,13 +48,13 @@ from nodes.ls.race_policy import RacePolicy
 from nodes.ls.replies import Denial, Replies
 from nodes.ls.resolvers import reply_matcher, reply_ranks
 from nodes.ls.resolvers.ageing import Ageing
+from nodes.ls.resolvers.datagram_resolver import DatagramResolver
 from nodes.ls.resolvers.grace import Grace
 from nodes.ls.resolvers.line_equivalents import TableLinkBesideResolvers
 from nodes.ls.resolvers.reachability import Reachability
 from nodes.ls.resolvers.recent_queries import RecentQueries
 from nodes.ls.resolvers.reply_matcher import ResolverReplies
 from nodes.ls.resolvers.reply_ranks import ReplyRanks
-from nodes.ls.resolvers.resolver import Resolver
 from nodes.ls.resolvers.resolver_link import ResolverLink
 from nodes.ls.resolvers.sockets import ResolverSocket
 from nodes.ls.resolvers.validator_belief import ValidatorBelief
@@ -254,8 +255,8 @@ def in_vain(self: DnsClient, outcomes: list[Outcome]) -> list[Effect]:
     return self.last_words()
 
 
-def impatient(self: DnsFrontEnd, conn: str, is_datagrams: bool) -> DnsClient:
-    asker = ASKER(self, conn, is_datagrams)
+def impatient(self: DnsFrontEnd, opened: Opened) -> DnsClient:
+    asker = ASKER(self, opened)
     asker.timeout_s = 0.2
     return asker
 
@@ -326,7 +327,7 @@ def last_word(was: QuestionState, found: QuestionEvent) -> QuestionState:
     return course
 
 
-def fail_all(self: Resolver, one: ResolverSocket, why: str, heard: ResolverReplies) -> None:
+def fail_all(self: DatagramResolver, one: ResolverSocket, why: str, heard: ResolverReplies) -> None:
     heard.denials += [
         (question, QuestionEvent.FAILURE_SAID, None) for question, _, _ in one.asked.values()
     ]
@@ -496,17 +497,31 @@ BUGS: dict[type[Story], list[tuple[str, int, str, Any, str, Any]]] = {
         ("the first to fail wins", 3, FIRST, Grace, "grace_s", always(0.03)),
         ("the last to speak is right", 51, "P33", negatives, "state_after", last_word),
         ("a table's name is nothing", 94, "P42", LINK_BESIDE, "answers_to_queries", no_name),
-        ("what was asked is never forgotten", 6, "I8", Resolver, "due", always(math.inf)),
+        ("what was asked is never forgotten", 6, "I8", DatagramResolver, "due", always(math.inf)),
         ("nothing is relayed", 5, "P29", DnsClient, "reply", in_vain),
         ("as much is in flight as is asked", 59, "no overflow", Window, "size", always(1 << 30)),
         ("nobody hears that a port is closed", 43, REFUSED, DatagramSocket, "broke", DEAF),
         ("who asks one that is down waits", 43, REFUSED, HeldNegatives, "fail", always([])),
-        ("what a broken socket asked fails", 43, REFUSED, Resolver, "_broke", fail_all),
+        ("what a broken socket asked fails", 43, REFUSED, DatagramResolver, "_broke", fail_all),
         ("the first to break is the end of it", 43, REFUSED, Reachability, "broke", at_the_first),
         ("nobody asks whether it is back", 43, REFUSED, Reachability, "due", always(math.inf)),
-        ("a resolver that moves is asked where it was", 44, FIRST, Resolver, "move", always([])),
+        (
+            "a resolver that moves is asked where it was",
+            44,
+            FIRST,
+            DatagramResolver,
+            "move",
+            always([]),
+        ),
         ("what is late for lines is late for all", 15, "P33", Ageing, "__init__", hasty),
-        ("who does not know EDNS has failed", 27, FIRST, Resolver, "_ask_plain", always([])),
+        (
+            "who does not know EDNS has failed",
+            27,
+            FIRST,
+            DatagramResolver,
+            "_ask_plain",
+            always([]),
+        ),
         ("REFUSED is thought to be cut", 1, "no streams", reply_matcher, "_read", refusals_are_cut),
         ("a validator is a failure", 16, "P89", ReplyRanks, "event", as_a_failure),
         ("a wrong clock is believed", 64, "P90", ValidatorBelief, BELIEVES, always(True)),

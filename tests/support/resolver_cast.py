@@ -16,7 +16,7 @@ from core.datagram_events import Datagrams
 from core.environment import Environment
 from core.io.frame_buffer import frame, split_frames
 from nodes.ls.dns_front_end import DnsFrontEnd
-from nodes.ls.resolvers.resolver import Resolver
+from nodes.ls.resolvers.datagram_resolver import DatagramResolver
 from nodes.ls.resolvers.resolver_link import ResolverLink
 from nodes.ls.setup import ServerSetup
 from tests.support.balancers import load_balancer
@@ -163,7 +163,7 @@ class Cast:
     def metric(self, key: str) -> Any:  # noqa: ANN401
         return next(value.value for value in self.brain.metrics() if value.key == key)
 
-    def resolver(self, name: str) -> Resolver:
+    def resolver(self, name: str) -> DatagramResolver:
         link = self.brain.parts.upstreams.by_name[name]
         assert isinstance(link, ResolverLink)
         return link.resolver

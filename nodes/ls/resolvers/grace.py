@@ -50,6 +50,7 @@ class Grace:
         self.differs_until = -math.inf  # it has lately had what another denied
         self.is_silent = False
         self.silent_at = math.inf
+        self._probed_at = -math.inf  # when it was asked last, while silent
 
     def replied(self, took_s: float, count: int) -> None:
         """Learn that `count` questions had a reply so long after they were asked."""
@@ -68,6 +69,13 @@ class Grace:
         self.is_silent = False
         self._unanswered, self._unanswered_since = 0, math.inf
         self.silent_at = math.inf
+
+    def take_probe(self, now: float) -> bool:
+        """Return whether it is to be asked one question now, while it is silent; then it is."""
+        if now < self._probed_at + self._bounds.probe_s:
+            return False
+        self._probed_at = now
+        return True
 
     def waited(self, sent_at: float, count: int) -> None:
         """Record that `count` questions, sent at that time, are `grace_max_s` old."""

@@ -11,6 +11,7 @@ good enough (`nodes/ls/negatives.py`), and what else follows (`resolver.py`).
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import compress, repeat
 
 from core.addresses import DATAGRAM_BYTES_MAX
 from core.effects import Effect
@@ -41,6 +42,10 @@ class QuestionInterest:
     was_denied: Callable[[bytes], bool]  # whether it was lately told that it has no data
     # Which questions the resolver of a link is still to be asked; None: all. See Policy.
     admits: Callable[[Link, list[bytes]], list[bool] | None]
+
+    def admitted(self, link: Link, questions: list[bytes]) -> list[bytes]:
+        """Return those of these that the resolver of a link is still to be asked."""
+        return list(compress(questions, self.admits(link, questions) or repeat(True)))
 
     def of_link(self, link: Link) -> "QuestionInterest":
         """Return the same, where nothing is wanted but what the resolver of a link is still to be

@@ -1,48 +1,41 @@
-"""Resolver: one DNS resolver as the load balancer asks it (RFC 1035, RFC 7766).
+"""Resolver: one DNS resolver as the load balancer asks it, whatever carries the questions.
 
-A question goes out over UDP, no more in flight than a window lets go; the rest waits. A reply that
-is truncated (TC) is asked for again over TCP; a query that is not understood, without EDNS
-(`edns_fallback.py`). A question that may be lost is sent again: one of which something worse is
-held after a time that doubles (`grace.py`), anything else once, when it is as old as an asking may
-be. Questions that went by a socket that broke go by another (`reachability.py`).
+The contract of the ways to ask: by datagrams (`datagram_resolver.py`), by a stream that is secured
+(`secure_resolver.py`); and what they have in common: queries in flight, replies that match them,
+and silence. A resolver that is silent gets one question now and then, and no more; when it replies,
+its owner is told (`ResolverReplies.is_back`).
 
-A resolver that is silent gets no queue, but one question now and then; when it replies, its owner
-is told (`ResolverReplies.is_back`). When spoofing is suspected, every UDP socket is replaced, and
-what was asked by them is asked again, over TCP where there is a stream (`guess_guard.py`).
-
-Not here: which reply is good enough (`nodes/ls/negatives.py`), how the resolver stands (`link.py`:
-for want of a connection it is UP when there is a socket), and its parts, each in its file.
+Not here: which reply is good enough (`nodes/ls/negatives.py`), how the resolver stands (`link.py`),
+and the parts, each in its file.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from itertools import compress, repeat
 from typing import Any
 
 from core.datagram_events import Datagrams
-from core.effects import Close, Effect
+from core.effects import Effect
 from core.environment import Environment
 from core.events import Backlogged, Closed, Ended, Event, Opened, Received
 from core.io.frame_buffer import split_frames
 from core.metrics import Metric, Value
 from nodes.ls.link import Link
-from nodes.ls.outcomes import QuestionEvent
 from nodes.ls.resolvers.ageing import Ageing
 from nodes.ls.resolvers.edns_fallback import EdnsFallback
 from nodes.ls.resolvers.grace import Grace
 from nodes.ls.resolvers.guess_guard import GuessGuard
 from nodes.ls.resolvers.in_flight import InFlight
-from nodes.ls.resolvers.reachability import Reachability
-from nodes.ls.resolvers.reply_matcher import QuestionInterest, ReplyMatcher, ResolverReplies
+from nodes.ls.resolvers.reply_matcher import (
+    AskAgain,
+    QuestionInterest,
+    ReplyMatcher,
+    ResolverReplies,
+)
 from nodes.ls.resolvers.reply_ranks import ReplyRanks
-from nodes.ls.resolvers.resend import Resender
-from nodes.ls.resolvers.send_queue import SendQueue
 from nodes.ls.resolvers.socket_pool import SocketPool
-from nodes.ls.resolvers.socket_replacement import SocketReplacement
-from nodes.ls.resolvers.sockets import KNOWN, ResolverSocket, SentBatch, SocketEvent, SocketState
-from nodes.ls.resolvers.stream import StreamFallback
-from nodes.ls.resolvers.tries import TRY, Tries
-from nodes.ls.resolvers.udp_sender import UdpSender
+from nodes.ls.resolvers.sockets import ResolverSocket, SentBatch, SocketState
+from nodes.ls.resolvers.tries import Tries
 
 UNMATCHED = Metric("unmatched", "Replies that match no question to the server", per="server")
 STREAMED = Metric("streamed", "Questions to the server over TCP", per="server")
@@ -50,7 +43,7 @@ RESENT = Metric("resent", "Questions to the server that were sent again", per="s
 WAITING = Metric("waiting", "Questions that wait for the server", is_level=True, per="server")
 
 
-class Resolver:
+class Resolver(ABC):
     """A resolver: its sockets, what it is asked, and which of its replies count, by `ranks`.
 
     `link`: how it stands. `connections`: where it puts its `owner`, by the name of each connection
@@ -70,69 +63,80 @@ class Resolver:
         self._bounds = bounds = env.bounds
         self.link = link
         self.grace = Grace(bounds, grace_s)
-        self.reachability = Reachability(bounds.probe_s)
         self.ageing = Ageing(bounds, self.grace.resend_s(-math.inf))
         self.sockets = SocketPool(env, link, connections, owner)
-        self._interest = asked = interest.of_link(link)
-        self.queue = SendQueue(asked.is_wanted)
+        self._interest = interest
         self._edns = EdnsFallback(link.conn, bounds.plain_s)
         self._guard = GuessGuard(env, link.conn)
-        self.in_flight = InFlight(env, self.ageing, self._edns, self.grace)
-        self.stream = StreamFallback(bounds, link, self.sockets, self.in_flight, asked.is_wanted)
-        self._sender = UdpSender(self.sockets, self.in_flight, self.queue)
-        self._resender = Resender(
-            bounds, interest, self._admitted, self.grace, self.ageing, self.in_flight, self._sender
-        )
-        self._replacement = SocketReplacement(
-            bounds, asked, self.sockets, self.in_flight, self.ageing, self.queue
+        self.in_flight = InFlight(
+            env, self.ageing, self._edns, self.grace, pads=link.identity is not None
         )
         self._matcher = ReplyMatcher(
             link, interest, self.in_flight, self.ageing.overdue, self._edns, self._guard, ranks
         )
-        self._probed_at = -math.inf  # when it was asked last, while silent
+        self.redial_s: float | None = None  # until it is dialled again; None: as long as a TS
         self._tries = Tries(bounds, link)
+
+    # -- the contract ------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def is_ready(self) -> bool:
+        """Whether it can be asked, as far as is known."""
+
+    @property
+    @abstractmethod
+    def is_gone(self) -> bool:
+        """Whether it has no connection any more, and wants none until it is dialled."""
+
+    @abstractmethod
+    def dial(self) -> list[Effect]:
+        """Dial it, and forget what waits: once it is there its owner asks it for all that is
+        open."""
+
+    @abstractmethod
+    def move(self, now: float) -> list[Effect]:
+        """Ask it at the first address of its link from now on, also what was asked elsewhere."""
+
+    @abstractmethod
+    def _opened(self, socket: ResolverSocket, now: float) -> list[Effect]:
+        """Take a socket that is there into use, and send what waits for it."""
+
+    @abstractmethod
+    def _closed(self, conn: str, why: str, now: float) -> ResolverReplies:
+        """Let go of a socket that is gone, has broken, or could not be had."""
+
+    @abstractmethod
+    def _receive(self, conn: str, messages: list[bytes], now: float) -> ResolverReplies:
+        """Take messages that came by a socket."""
+
+    @abstractmethod
+    def query(self, questions: list[bytes], now: float) -> list[Effect]:
+        """Send questions, or let them wait for their turn."""
+
+    def held(self, questions: Iterable[bytes], now: float) -> list[Effect]:
+        """Send again those of these that are held, if they may be lost."""
+        return []
+
+    def probe_with(self, question: bytes) -> None:  # noqa: B027 (it may need none)
+        """Ask it this to see whether it is back, if it takes a question to see that."""
+
+    def start_over(self) -> None:  # noqa: B027 (it may know nothing)
+        """Know nothing of where it is: it is elsewhere now."""
+
+    @abstractmethod
+    def due(self) -> float:
+        """Return when it has to be woken; infinite for never."""
+
+    @abstractmethod
+    def woken(self, now: float) -> list[Effect]:
+        """Do what is due."""
 
     def metrics(self) -> list[Value]:
         """Return what is counted about it, beside its link."""
-        name = self.link.conn
-        return [
-            Value(UNMATCHED, self._guard.unmatched, name),
-            Value(STREAMED, self.stream.sent, name),
-            Value(RESENT, self._sender.resent, name),
-            Value(WAITING, self.queue.count, name),
-            self._edns.metric(),
-        ]
+        return [Value(UNMATCHED, self._guard.unmatched, self.link.conn), self._edns.metric()]
 
-    # -- sockets -----------------------------------------------------------------------------------
-
-    def dial(self) -> list[Effect]:
-        """Dial its UDP sockets, and forget what waits: once there is a socket, its owner asks it
-        for all that is open."""
-        self.queue.ready.clear()
-        return self.sockets.dial_all()
-
-    def move(self, now: float) -> list[Effect]:
-        """Ask it at the first address of its link from now on, also what was asked elsewhere."""
-        self.reachability.start_over()
-        effects, asked = self._replacement.replace(is_elsewhere=True)
-        effects += self.stream.replace()
-        open_since = self._replacement.open_since(asked, now)
-        if self.grace.is_silent:
-            return effects + self.query(list(open_since), now)
-        self._replacement.queue_again(open_since, now, now)
-        return effects
-
-    def close(self) -> list[Effect]:
-        """Close all its connections, and forget what it was asked."""
-        effects: list[Effect] = []
-        self.stream.waiting.clear()
-        self.queue.clear()
-        self.ageing.overdue.clear()
-        for socket in self.sockets.by_conn.values():
-            self.in_flight.forget(socket)
-            if socket.life.state is not SocketState.CLOSING:
-                effects += self.sockets.give_up(socket)
-        return effects
+    # -- in common ---------------------------------------------------------------------------------
 
     def take(self, event: Event, now: float) -> ResolverReplies:
         """Take an event of one of its sockets; see `core/brain.py`."""
@@ -149,202 +153,40 @@ class Resolver:
                 return ResolverReplies(self.sockets.give_up(self.sockets.by_conn[conn]))
         raise AssertionError(event)
 
-    def _opened(self, socket: ResolverSocket, now: float) -> list[Effect]:
-        """Take a socket that is there into use, and send what waits for it."""
-        socket.life.fire(SocketEvent.OPENED)
-        if socket.life.state is SocketState.CLOSING:
-            return [Close(socket.conn)]
-        if socket.is_stream:
-            self._guard.stream_opened(now)
-            return self.stream.send_waiting(now)
-        self.sockets.take_into_use(socket, now)
+    def close(self) -> list[Effect]:
+        """Close all its connections, and forget what it was asked."""
         effects: list[Effect] = []
-        if self.reachability.due() <= now:
-            effects += self._probe(now)
-        effects += self.sockets.retire_replaced()
-        return self._sender.send_queued(now) + effects
+        self.ageing.overdue.clear()
+        for socket in self.sockets.by_conn.values():
+            self.in_flight.forget(socket)
+            if socket.life.state is not SocketState.CLOSING:
+                effects += self.sockets.give_up(socket)
+        return effects
 
-    def _closed(self, conn: str, why: str, now: float) -> ResolverReplies:
-        """Let go of a socket that is gone, has broken, or could not be had."""
-        replies = ResolverReplies()
-        socket, state = self.sockets.lost(conn)
-        if socket.is_stream:
-            self._stream_lost(socket, replies, now)
-        elif state in KNOWN:
-            self._broke(socket, why, replies)
-            if not replies.why:
-                replies.effects += self.stream.replace_if_stale(now)
-        elif state is SocketState.OPENING and self.sockets.no_successor(now):
-            replies.why = why
-        self.in_flight.forget(socket)
-        return replies
-
-    def _broke(self, socket: ResolverSocket, why: str, replies: ResolverReplies) -> None:
-        """Ask by new sockets what a broken one was asked, or say why to part from the resolver: see
-        `reachability.py`."""
-        if asked := list(socket.asked.values()):
-            self.reachability.question = asked[-1][0]
-        if self.reachability.broke():
-            replies.why = why
-            self.grace.refused()
-            return
-        replies.effects, others = self._replacement.replace()
-        failed = self._replacement.queue_broken([*asked, *others])
-        replies.denials += [(question, QuestionEvent.FAILURE_SAID, None) for question in failed]
-
-    def _stream_lost(self, socket: ResolverSocket, replies: ResolverReplies, now: float) -> None:
-        """Ask another way, if there is one, what waits for a stream that is not to be had."""
-        effects, unanswered = self.stream.lost(socket)
-        replies.effects += effects
-        if unanswered is None:
-            return
-        self._guard.stream_failed(now)
-        replies.denials += [
-            (question, QuestionEvent.FAILURE_SAID, None)
-            for question, is_only in unanswered.items()
-            if is_only
-        ]
-        others = [question for question, is_only in unanswered.items() if not is_only]
-        replies.effects += self.query(others, now)
-
-    # -- asking ------------------------------------------------------------------------------------
-
-    def query(self, questions: list[bytes], now: float) -> list[Effect]:
-        """Send questions, as many as may be in flight, all by one socket; the rest waits."""
-        if not questions:
-            return []
-        overdue = self.ageing.overdue
-        if overdue:
-            for question in questions:
-                overdue.pop(question, None)
-        effects: list[Effect] = []
-        if now < self._guard.tcp_until:
-            if self.stream.is_open and not self.stream.is_limited:
-                return self.stream.ask(dict.fromkeys(questions, False), now)
-            effects = self.stream.dial()
-        if self.grace.is_silent:
-            if now < self._probed_at + self._bounds.probe_s:
-                return effects
-            self._probed_at = now
-            return effects + self._sender.send(questions[:1], now, now)
-        return effects + self._sender.ask(questions, now)
-
-    def _probe(self, now: float) -> list[Effect]:
-        """Ask a refused resolver whether it is back."""
-        self.reachability.probed(now)
-        most = self._bounds.resends_max  # it is not sent again otherwise
-        return self._sender.send([self.reachability.question], now, now, tries=most)
-
-    # -- replies -----------------------------------------------------------------------------------
-
-    def _receive(self, conn: str, messages: list[bytes], now: float) -> ResolverReplies:
-        replies = ResolverReplies()
-        socket = self.sockets.by_conn[conn]
-        if socket.life.state is SocketState.CLOSING:
-            return replies
+    def _match(
+        self, socket: ResolverSocket, messages: list[bytes], replies: ResolverReplies, now: float
+    ) -> tuple[AskAgain, bool]:
+        """Match what came by a socket, and add it to `replies`; return what is to be asked again,
+        and whether anything was a reply of this resolver."""
         before = len(socket.asked)
         again = self._matcher.match(socket, messages, replies, now)
         matched = before - len(socket.asked)
         if matched:
             self.ageing.resend_s = self.grace.resend_s(now)
-        if matched or replies.late:
+        is_heard = matched > 0 or replies.late > 0
+        if is_heard:
             self._tries.heard(now)
             replies.is_back = self.grace.heard(now)
-            if self.reachability.in_doubt and not socket.is_stream:
-                replies.is_back = self.reachability.heard() or replies.is_back
-        if self._guard.is_alarmed:
-            replies.effects += self._spoofing_suspected(now)
-        if again is not None and again.plain:
-            replies.effects += self._ask_plain(socket, again.plain, now)
-        if again is not None and again.over_tcp:
-            replies.effects += self.stream.ask(dict.fromkeys(again.over_tcp, True), now)
-        if socket.is_stream:
-            replies.effects += self.stream.replied(now)
-        if self.queue.ready:
-            replies.effects += self._sender.send_queued(now)
-        if socket.life.state is SocketState.RETIRED:
-            replies.effects += self.sockets.close_settled(socket)
-        return replies
-
-    def _ask_plain(
-        self, socket: ResolverSocket, queries: list[tuple[bytes, SentBatch]], now: float
-    ) -> list[Effect]:
-        """Ask again without EDNS, at once and by the same way, what was not understood."""
-        asked = {question: question in batch.tcp_only for question, batch in queries}
-        self._edns.misunderstood(asked, now)
-        if socket.is_stream:  # it is about to be sent what waits
-            self.stream.waiting |= asked
-            return []
-        asked_at = min(batch.asked_at for _, batch in queries)
-        return self._sender.send(list(asked), asked_at, now)
-
-    def _spoofing_suspected(self, now: float) -> list[Effect]:
-        """Replace every UDP socket and ask again, over TCP once there is a stream."""
-        report, is_stream_needed = self._guard.suspect_spoofing(now, has_stream=self.stream.is_open)
-        effects = self.stream.dial() if is_stream_needed else []
-        others, asked = self._replacement.replace()
-        open_since = self._replacement.open_since(asked, now)
-        effects += [report, *others]
-        if now < self._guard.tcp_until or self.grace.is_silent:
-            return effects + self.query(list(open_since), now)
-        self._replacement.queue_again(open_since, self._guard.take_turn(now), now)
-        return effects + self._sender.send_queued(now)
-
-    def held(self, questions: Iterable[bytes], now: float) -> list[Effect]:
-        """Send again those of these that are held, if they may be lost."""
-        return self._resender.resend_held(questions, now)
-
-    # -- time --------------------------------------------------------------------------------------
-
-    def due(self) -> float:
-        """Return when it has to be woken; infinite for never."""
-        at = min(self.reachability.due(), self._tries.due()) if self.sockets.open else math.inf
-        return min(self.ageing.look(), self.grace.silent_at, self.queue.deferred_until, at)
-
-    def woken(self, now: float) -> list[Effect]:
-        """Send again what may be lost, note that it is silent, forget what is hopeless, try it."""
-        silent, lost, hopeless = self.ageing.take_aged(now)
-        effects: list[Effect] = []
-        for batch in silent:
-            if not self.reachability.is_refused:
-                self.grace.waited(batch.sent_at, batch.left)
-        if self.grace.woken(now):
-            self.queue.ready.clear()
-            effects += self.link.health.says_nothing()
-        effects += self._resender.resend_overdue(now)
-        again = [question for batch in lost for question in self._resender.lost_in(batch)]
-        effects += self._resender.resend(again, 1, now)
-        if self.queue.deferred_until <= now:
-            effects += self._ask_deferred(now)
-        for batch in hopeless:
-            effects += self._give_up_hope(batch)
-        if self.sockets.open and self.reachability.due() <= now:
-            effects += self._probe(now)
-        if self.sockets.open and self._tries.take(now):
-            effects += self._sender.send([TRY], now, now, tries=self._bounds.resends_max)
-        return effects + self._sender.send_queued(now)
-
-    def _admitted(self, questions: list[bytes]) -> list[bytes]:
-        admitted = self._interest.admits(self.link, questions)
-        return list(compress(questions, admitted or repeat(True)))
-
-    def _ask_deferred(self, now: float) -> list[Effect]:
-        """Ask the deferred questions that nobody has asked again meanwhile."""
-        questions = [
-            question
-            for question in self.queue.take_deferred(now)
-            if self.ageing.overdue.pop(question, None) is not None
-            and self._interest.is_wanted(question)
-        ]
-        return self.query(self._admitted(questions), now)
+        return again or _NOTHING, is_heard
 
     def _give_up_hope(self, batch: SentBatch) -> list[Effect]:
-        """Forget a batch to which no reply will come, and the stream that did not reply."""
-        socket = batch.socket
+        """Forget a batch to which no reply will come."""
         self.in_flight.leave(batch)  # it may be too young yet to be overdue
         for number, question in batch.unanswered():
-            del socket.asked[number]
+            del batch.socket.asked[number]
             self.ageing.overdue.pop(question, None)
         batch.left = 0
-        effects = self.sockets.close_settled(socket)
-        return effects + self.stream.give_up_stuck() if socket.is_stream else effects
+        return self.sockets.close_settled(batch.socket)
+
+
+_NOTHING = AskAgain()

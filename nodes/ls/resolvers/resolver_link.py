@@ -1,7 +1,7 @@
 """Resolver link: a resolver as an upstream, asked and heard by DNS.
 
-For want of a connection its link is UP when there is a socket; one that was refused only when it
-has replied again. It is never HOLDING or STALLED: what it has no room for waits, or is dropped.
+Its link is UP while it can be asked, as far as is known: each way to ask says what that means. It
+is never HOLDING or STALLED: what it has no room for waits, or is dropped.
 
 Not here: queries and their replies (`resolver.py`).
 """
@@ -21,10 +21,12 @@ from nodes.ls.link import Link
 from nodes.ls.link_state import LinkState
 from nodes.ls.outcomes import QuestionEvent
 from nodes.ls.replies import LinkChange, Replies
+from nodes.ls.resolvers.datagram_resolver import DatagramResolver
 from nodes.ls.resolvers.failure_streak import FailureStreak
 from nodes.ls.resolvers.reply_matcher import QuestionInterest, ResolverReplies
 from nodes.ls.resolvers.reply_ranks import ReplyRanks
 from nodes.ls.resolvers.resolver import Resolver
+from nodes.ls.resolvers.secure_resolver import SecureResolver
 from nodes.ls.unanswered import Unanswered
 from nodes.ls.upstream import Upstream
 from nodes.ls.whereabouts import Host, Whereabouts
@@ -56,8 +58,8 @@ class ResolverLink(Upstream):
         self._replied = 0
         self._streak = FailureStreak(env.bounds)
         self._ranks = ranks or ReplyRanks(link.conn)
-        self.resolver = Resolver(env, link, interest, connections, self, self._ranks, grace_s)
-        self._redial_s = env.bounds.probe_s
+        kind = DatagramResolver if link.identity is None else SecureResolver
+        self.resolver: Resolver = kind(env, link, interest, connections, self, self._ranks, grace_s)
         self._was_public = are_public(link.addresses)
 
     def ask(self, questions: list[bytes], now: float, lines: bytes = b"") -> list[Effect]:
@@ -91,7 +93,7 @@ class ResolverLink(Upstream):
         return effects
 
     def probe_with(self, question: bytes) -> None:
-        self.resolver.reachability.question = question
+        self.resolver.probe_with(question)
 
     def receive(self, event: ConnectionEvent, now: float) -> Replies:
         heard = self.resolver.take(event, now)
@@ -112,10 +114,10 @@ class ResolverLink(Upstream):
             replies.link_change = LinkChange.IS_BACK
         if isinstance(event, Opened) and link.life.state is LinkState.DIALING:
             # If it is refused, it comes up when something comes from it.
-            if self.resolver.sockets.open and not self.resolver.reachability.is_refused:
+            if self.resolver.is_ready:
                 self._come_up(replies, now)
-        elif isinstance(event, Closed) and not self.resolver.sockets.by_conn:
-            link.lost(now, self._redial_s)
+        elif isinstance(event, Closed) and self.resolver.is_gone:
+            link.lost(now, self.resolver.redial_s)
             replies.effects += link.health.lost(event.why)
             replies.link_change = LinkChange.OTHER
         self.look()
@@ -154,7 +156,7 @@ class ResolverLink(Upstream):
     def moved(self, now: float) -> list[Effect]:
         was_public, self._was_public = self._was_public, are_public(self.link.addresses)
         if self._was_public and not was_public:  # it may not be asked all that it was
-            self.resolver.reachability.start_over()
+            self.resolver.start_over()
             return self.give_up("it has moved out of this network")
         effects = self.resolver.move(now)
         self.look()
@@ -203,7 +205,10 @@ class ResolverLink(Upstream):
         link.retire()
         if link.life.state in (LinkState.DOWN, LinkState.CLOSING):
             return []
-        return self.give_up("")
+        effects = self.give_up("")
+        if self.resolver.is_gone:  # it had no connection, so none will be closed
+            link.lost(0.0)
+        return effects
 
     def metrics(self) -> list[Value]:
         return self.resolver.metrics() + self._ranks.metrics()

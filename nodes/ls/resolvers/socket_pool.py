@@ -3,7 +3,7 @@
 UDP goes by one of a few sockets, chosen by chance, since a guess has to find its port; each is
 replaced after a while (RFC 5452). A socket that is replaced *retires* when its successor is there:
 it is asked nothing new, and closed once each of its queries has a reply, or is forgotten. Beside
-them there is one TCP stream at most.
+them there is a TCP stream, or two: so many that `descriptors_for` reserves for them.
 
 Not here: what is sent by which (`nodes/ls/resolvers/udp_sender.py`, `stream.py`).
 """
@@ -40,7 +40,8 @@ class SocketPool:
         self._connections = connections
         self._owner = owner
         self._replaced: deque[ResolverSocket] = deque()  # open; their successors are being opened
-        self._number = 0
+        self._number = 0  # of the last UDP socket
+        self._stream_names = (f"{link.conn}.0", f"{link.conn}.00")
         self._chosen: ResolverSocket | None = None
         self._chosen_at = -math.inf
 
@@ -56,10 +57,16 @@ class SocketPool:
         socket = self._new(f"{self._link.conn}.{self._number}", is_stream=False)
         return DialDatagrams(socket.conn, self._link.addresses[0], self._link.conn)
 
+    @property
+    def has_room_for_stream(self) -> bool:
+        """Whether there may be another stream now, beside the one that is there, if any."""
+        return any(name not in self.by_conn for name in self._stream_names)
+
     def new_stream(self) -> ResolverSocket:
-        """Make a stream that its caller dials. Its name is always the same: the loop keeps a place
-        for each name that was ever dialled."""
-        return self._new(f"{self._link.conn}.0", is_stream=True)
+        """Make a stream that its caller dials. Its name is one of two: the loop keeps a place for
+        each name that was ever dialled."""
+        name = next(name for name in self._stream_names if name not in self.by_conn)
+        return self._new(name, is_stream=True)
 
     def _new(self, name: str, *, is_stream: bool) -> ResolverSocket:
         most = self._bounds.remembered_max

@@ -85,7 +85,8 @@ class ResolverSocket:
     """A UDP socket or TCP stream to a resolver. `asked` are its queries without a reply, by ID."""
 
     __slots__ = (
-        "asked", "conn", "is_stream", "life", "passed", "recent", "replace_at", "replies",
+        "asked", "conn", "heard_at", "is_stream", "life", "passed", "recent", "replace_at",
+        "replies",
     )  # fmt: skip
 
     def __init__(
@@ -98,6 +99,7 @@ class ResolverSocket:
         self.recent = RecentQueries(remembered_max)
         self.replace_at = math.inf
         self.replies = 0
+        self.heard_at = -math.inf  # when a stream last brought something
         self.passed = 0  # the position up to which the resolver has read
 
     def pass_by(self, batch: SentBatch, count: int) -> int:

@@ -1,0 +1,169 @@
+"""Secure streams: by which one resolver is asked that is asked by TLS alone (RFC 7858).
+
+There is one, and every question goes by it at once; where there is none, questions wait while it is
+dialled. A question has no other way: nothing leaves before the stream is secure, since the loop
+says Opened no sooner.
+
+- Questions without a reply on a stream that ends are asked again by the next one, `resends_max`
+  times at most: one of them may be what ends the streams. A stream that was closed with questions
+  left may have been closed for their number: the next one has twice as many at once as that one
+  replied to. Two streams in a row that end without a reply are of no use: the resolver is down.
+- A stream that is asked and brings nothing for `join_s` retires, and another one is asked beside
+  it; replies by the first one still count. Until that one is closed there is no third.
+
+Not here: the server that is dialled, and what it has to prove (`nodes/ls/link.py`), and when it is
+asked (`secure_resolver.py`).
+"""
+
+import math
+from collections.abc import Callable
+from itertools import islice
+
+from core.bounds import Bounds
+from core.effects import Dial, Effect, Send
+from core.framing import Framing
+from core.io.frame_buffer import frame
+from nodes.ls.link import Link
+from nodes.ls.resolvers.in_flight import InFlight
+from nodes.ls.resolvers.socket_pool import SocketPool
+from nodes.ls.resolvers.sockets import ResolverSocket, SentBatch, SocketEvent, SocketState
+
+
+class SecureStreams:
+    """The streams to the resolver of a link. `sent`: questions that were sent by them; `resent`:
+    those of them that were sent before. `waiting`: questions to be sent, and how many streams have
+    ended with each."""
+
+    def __init__(
+        self,
+        bounds: Bounds,
+        link: Link,
+        sockets: SocketPool,
+        in_flight: InFlight,
+        is_wanted: Callable[[bytes], bool],
+    ) -> None:
+        self.sent = 0
+        self.resent = 0
+        self.waiting: dict[bytes, int] = {}
+        self._bounds = bounds
+        self._link = link
+        self._sockets = sockets
+        self._in_flight = in_flight
+        self._is_wanted = is_wanted
+        self._socket: ResolverSocket | None = None  # the one that is asked, or being opened
+        self._most = math.inf  # how many questions it may have without a reply
+        self._was_useless = False  # the stream before brought no reply to what it was asked
+
+    # -- dialling ----------------------------------------------------------------------------------
+
+    def dial(self) -> list[Effect]:
+        """Dial a stream, if there is none, nor one on its way."""
+        if self._socket is not None or not self._sockets.has_room_for_stream:
+            return []
+        self._socket = self._sockets.new_stream()
+        link = self._link
+        return [Dial(self._socket.conn, link.addresses, Framing.LENGTH_PREFIXED, link.identity)]
+
+    def replace(self) -> list[Effect]:
+        """Give up the one that is asked. Questions without a reply are asked again."""
+        socket = self._socket
+        if socket is None or socket.life.state is SocketState.CLOSING:
+            return []
+        return self._sockets.give_up(socket)
+
+    def forget(self) -> None:
+        """Forget all of them, which are being closed, and what waits."""
+        self.waiting.clear()
+        self._socket = None
+        self._most = math.inf
+
+    def opened(self, socket: ResolverSocket, now: float) -> list[Effect]:
+        """Send by a stream that is there what still waits for it."""
+        socket.life.fire(SocketEvent.OPENED)
+        self.waiting = {q: moves for q, moves in self.waiting.items() if self._is_wanted(q)}
+        return self.send_waiting(now)
+
+    # -- asking ------------------------------------------------------------------------------------
+
+    def ask(self, questions: list[bytes], now: float) -> list[Effect]:
+        """Ask questions: at once, or once there is a stream."""
+        self.waiting |= dict.fromkeys(questions, 0)
+        return self.send_waiting(now)
+
+    def send_waiting(self, now: float) -> list[Effect]:
+        """Send what waits, as far as the stream may have that; dial it where there is none."""
+        socket, waiting = self._socket, self.waiting
+        if not waiting:
+            return []
+        if socket is None:
+            return self.dial()
+        if socket.life.state is not SocketState.OPEN or (socket.asked and self._most < math.inf):
+            return []
+        if len(waiting) <= self._most:
+            questions, self.waiting = waiting, {}
+        else:
+            first = list(islice(waiting, int(self._most)))
+            questions = {question: waiting.pop(question) for question in first}
+        by_moves: dict[int, list[bytes]] = {}
+        for question, moves in questions.items():
+            by_moves.setdefault(moves, []).append(question)
+        messages: list[bytes] = []
+        for moves, those in by_moves.items():
+            sent = self._in_flight.add(socket, those, now, asked_at=now, moves=moves)
+            self.resent += len(sent) if moves else 0
+            messages += sent
+        self.sent += len(messages)
+        return [Send(socket.conn, b"".join(map(frame, messages)))] if messages else []
+
+    def replied(self, now: float) -> list[Effect]:
+        """Send what waits after a read; twice as much from now on if all had a reply."""
+        socket = self._socket
+        self._was_useless = False
+        if socket is not None and not socket.asked and self._most < math.inf:
+            self._most *= 2
+        return self.send_waiting(now)
+
+    # -- silence and end ---------------------------------------------------------------------------
+
+    def retire_if_silent(self, batch: SentBatch, now: float) -> list[Effect]:
+        """Ask another stream what was sent with this batch, and since, if the one that had it has
+        brought nothing from then on; there is no other yet."""
+        socket = batch.socket
+        is_silent = socket.heard_at <= batch.sent_at
+        if socket is not self._socket or not is_silent or not self._sockets.has_room_for_stream:
+            return []
+        socket.life.fire(SocketEvent.OLD)
+        self._socket = None
+        self.waiting = self._unanswered(socket) | self.waiting
+        return self.dial()
+
+    def lost(self, socket: ResolverSocket, now: float) -> tuple[list[Effect], list[bytes], bool]:
+        """Take note that a stream is gone. Return what dials the next one, if anything waits; the
+        questions that fail, since too many streams have ended with them; and whether streams are of
+        no use."""
+        if socket is not self._socket:  # its questions have been asked again
+            return self.send_waiting(now), [], False
+        self._socket = None
+        unanswered = self._unanswered(socket)
+        is_useless = bool(unanswered) and not socket.replies
+        was_useless, self._was_useless = self._was_useless, is_useless
+        if is_useless and was_useless:
+            self.waiting.clear()
+            return [], [], True
+        if unanswered:
+            self._most = max(1, 2 * socket.replies)
+        most = self._bounds.resends_max
+        failed = [question for question, moves in unanswered.items() if moves > most]
+        for question in failed:
+            del unanswered[question]
+        self.waiting = unanswered | self.waiting
+        return self.send_waiting(now), failed, False
+
+    def _unanswered(self, socket: ResolverSocket) -> dict[bytes, int]:
+        """Return the questions by a stream that want a reply, and how many streams have ended with
+        each, this one counted."""
+        unanswered: dict[bytes, int] = {}
+        for question, _, batch in socket.asked.values():
+            if self._is_wanted(question):
+                unanswered[question] = max(batch.moves + 1, unanswered.get(question, 0))
+        return unanswered

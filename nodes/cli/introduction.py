@@ -11,7 +11,12 @@ from core.io.log import Log
 from core.operator import Level
 from core.version import VERSION
 
-_LISTENERS = {"lines": "lines on", "dns": "DNS on", "status_page": "status page on"}
+_LISTENERS = {
+    "lines": "lines on",
+    "dns": "DNS on",
+    "dns_tls": "DNS over TLS on",
+    "status_page": "status page on",
+}
 
 
 @dataclass(frozen=True, slots=True)

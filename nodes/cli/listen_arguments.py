@@ -5,6 +5,7 @@
     --host ADDR:PORT     lines there, at a port of its own
     --dns PORT           DNS, at each --host; may be repeated
     --dns ADDR:PORT      DNS there
+    --dns-tls PORT       DNS over TLS, likewise
     --metrics PORT       the status page, at --metrics-host (or 127.0.0.1)
 
 Rules. A host may be a name. `0.0.0.0` is every IPv4 address and `::` every IPv6 address, and
@@ -43,6 +44,12 @@ class ListenOptions:
     lines: tuple[HostAndPort, ...]
     dns: tuple[HostAndPort, ...] = ()
     status_page: StatusPageOptions | None = None
+    dns_tls: tuple[HostAndPort, ...] = ()
+
+    @property
+    def serves_dns(self) -> bool:
+        """Whether there are to be DNS clients."""
+        return bool(self.dns or self.dns_tls)
 
 
 def own_host(text: str) -> tuple[str, int | None]:
@@ -88,20 +95,27 @@ def read_listen_options(
         at = port if own is None else own
         if at is not None:
             lines.append((host, at))
-    dns: list[HostAndPort] = []
-    for given, dns_port in getattr(arguments, "dns", ()):
-        those = [host for host, _ in hosts] if given is None else [given]
-        dns += [(host, dns_port) for host in those]
+    dns, dns_tls = (
+        _at_each(getattr(arguments, name, ()), [host for host, _ in hosts])
+        for name in ("dns", "dns_tls")
+    )
     for host, _ in arguments.hosts:
-        if host not in [used for used, _ in (*lines, *dns)]:
-            wanted = "PORT or --dns PORT" if hasattr(arguments, "dns") else "PORT"
+        if host not in [used for used, _ in (*lines, *dns, *dns_tls)]:
+            is_ls = hasattr(arguments, "dns")
+            wanted = "PORT, --dns PORT or --dns-tls PORT" if is_ls else "PORT"
             parser.error(
                 f"--host {host} does nothing without {wanted}; sockets that are handed over have "
                 "their own addresses"
             )
     pages = [] if page is None else [(page.host, page.port)]
-    _check_apart([("PORT", lines), ("--dns", dns), ("--metrics", pages)], parser)
-    return ListenOptions(tuple(lines), tuple(dns), page)
+    given = [("PORT", lines), ("--dns", dns), ("--dns-tls", dns_tls), ("--metrics", pages)]
+    _check_apart(given, parser)
+    return ListenOptions(tuple(lines), tuple(dns), page, tuple(dns_tls))
+
+
+def _at_each(given: Sequence[tuple[str | None, int]], hosts: Sequence[str]) -> list[HostAndPort]:
+    """Return where these are: each at its host, or, without one, at each of these hosts."""
+    return [(host, port) for own, port in given for host in (hosts if own is None else [own])]
 
 
 def _check_apart(given: Sequence[tuple[str, Sequence[HostAndPort]]], parser: Parser) -> None:

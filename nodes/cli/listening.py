@@ -2,7 +2,7 @@
 
 They are opened before there is a loop, since that fails by a person's mistake, and before there are
 workers: each worker has a set of its own, which is its successor's after it. A service manager may
-hand some over instead, named `lines`, `dns` or `metrics` (man 5 systemd.socket,
+hand some over instead, named `lines`, `dns`, `dns-tls` or `metrics` (man 5 systemd.socket,
 FileDescriptorName=); all workers share those.
 
 A server that serves DNS takes it at the same port by UDP and TCP.
@@ -34,19 +34,21 @@ class ListenAddresses:
     lines: tuple[Address, ...] = ()
     dns: tuple[Address, ...] = ()
     status_page: tuple[Address, ...] = ()
+    dns_tls: tuple[Address, ...] = ()
 
 
 @dataclass(slots=True)
 class Sockets:
-    """Sockets to listen at. DNS has as many for datagrams as for streams."""
+    """Sockets to listen at. DNS in the clear has as many for datagrams as for streams."""
 
     lines: list[Socket] = field(default_factory=list)
     dns: list[Socket] = field(default_factory=list)
     datagrams: list[Socket] = field(default_factory=list)
     status_page: list[Socket] = field(default_factory=list)
+    dns_tls: list[Socket] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[Socket]:
-        yield from (*self.lines, *self.dns, *self.datagrams, *self.status_page)
+        yield from (*self.lines, *self.dns, *self.datagrams, *self.dns_tls, *self.status_page)
 
     def close(self) -> None:
         """Close all of them."""
@@ -58,6 +60,7 @@ class Sockets:
         protocols = (
             ("lines", self.lines, "{}"),
             ("dns", self.dns or self.datagrams, "{}"),
+            ("dns_tls", self.dns_tls, "tls://{}"),
             ("status_page", self.status_page, "http://{}/"),
         )
         return {
@@ -80,14 +83,21 @@ def open_sockets(
 ) -> list[Sockets]:
     """Open the sockets of `count` processes, one set for each; those that were handed over are in
     every set. The status page is served by one process, and in no set. Raises Failure."""
-    sets = [Sockets([*handed.lines], [*handed.dns], [*handed.datagrams]) for _ in range(count)]
+    sets = [
+        Sockets([*handed.lines], [*handed.dns], [*handed.datagrams], dns_tls=[*handed.dns_tls])
+        for _ in range(count)
+    ]
     opened: list[Socket] = []
     try:
-        for address in addresses.lines:
-            streams = _opened(system, address, backlog, count)
-            opened += streams
-            for each, stream in zip(sets, streams, strict=True):
-                each.lines.append(stream)
+        for those, lists in (
+            (addresses.lines, [each.lines for each in sets]),
+            (addresses.dns_tls, [each.dns_tls for each in sets]),
+        ):
+            for address in those:
+                streams = _opened(system, address, backlog, count)
+                opened += streams
+                for at, stream in zip(lists, streams, strict=True):
+                    at.append(stream)
         for address in addresses.dns:
             streams, datagrams = _opened_for_dns(system, address, backlog, count)
             opened += [*streams, *datagrams]
@@ -153,6 +163,7 @@ def take_handed_over(system: System, names: Sequence[str]) -> Sockets:
     these names. Raises Failure."""
     sockets = Sockets()
     streams = {"lines": sockets.lines, "dns": sockets.dns, "metrics": sockets.status_page}
+    streams["dns-tls"] = sockets.dns_tls
     try:
         given = system.handed_over()
     except OSError as error:

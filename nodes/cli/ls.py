@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from core.bounds import Bounds
 from core.io.loop import Loop
 from core.io.system import System
+from core.tls import TlsKeys
 from nodes.cli.arguments import USAGE, Failure
 from nodes.cli.given_words import failures_name
 from nodes.cli.host_names import find_servers
@@ -36,6 +37,7 @@ from nodes.cli.serving import (
     make_log,
     serve,
 )
+from nodes.cli.tls_files import check_use, checked_certificate, identified, read_tls_files
 from nodes.cli.workers import serve_with_workers
 from nodes.ls.dns_front_end import DnsFrontEnd
 from nodes.ls.hedging.hedge_policy import HedgePolicy
@@ -90,7 +92,7 @@ class _Builder:
         about = {"policy": policy, "servers": servers, "timeout_s": bounds.timeout_s}
         if routes:
             about["routes"] = routes
-        if self.listening.dns:
+        if self.listening.all_dns:
             times += f", DNS timeout {bounds.dns_timeout_s} s"
             about["dns_timeout_s"] = bounds.dns_timeout_s
         if setup.own_words.cache_bytes:
@@ -100,7 +102,8 @@ class _Builder:
             serves = f"{options.workers} worker{'s' * (options.workers > 1)}, {serves}"
             about["workers"] = options.workers
         introduction = Introduction(serves, times, about)
-        return ServerPlan("ls", options.server, self.listening, introduction, self.links)
+        keys = options.tls.keys
+        return ServerPlan("ls", options.server, self.listening, introduction, self.links, keys)
 
     def _place(self, name: str) -> str:
         """Return in which tier a server is, or that it is asked for routes alone, for people."""
@@ -113,7 +116,7 @@ class _Builder:
         """Build LS. `stats` turns its own metrics into those that answer STATS."""
         env, setup = loop.environment, self.setup
         dns = None
-        if self.listening.dns:
+        if self.listening.all_dns:
             dns = DnsFrontEnd(env, self.options.dns_ttl_s, forwards=bool(setup.resolvers))
         return LoadBalancer(setup, env, owed=loop.owed, dns=dns, loop=loop.metrics, stats=stats)
 
@@ -128,7 +131,10 @@ def _check(options: LsOptions, system: System) -> int:
             _check_new(None, builder)
             for address in builder.listening.all():
                 check_here(system, address)
-        return builder.plan().introduction.serves
+            found = [builder.plan().introduction.serves]
+            if (keys := options.tls.keys) is not None:
+                found.append(checked_certificate(keys, system.tls.certificate(keys), system.wall()))
+        return ", ".join(found)
 
     return checked(look)
 
@@ -154,6 +160,10 @@ class _ConfiguredLs:
         return self._builder.options.race_log
 
     @property
+    def keys(self) -> TlsKeys | None:
+        return self._builder.options.tls.keys
+
+    @property
     def links(self) -> int:
         return self._builder.links
 
@@ -163,11 +173,13 @@ class _ConfiguredLs:
 
     def reread(self) -> bool:
         """Read the command line and its files anew; see `Configuration`. New hosts are looked up
-        here: the parent serves nobody, so nobody waits."""
+        here: the parent serves nobody, so nobody waits. Files of TLS are read in any case, since a
+        worker that is forked later has them from here; those that there are read them anew."""
         before = self._builder
         try:
             options = read_ls_options(self._words)
             if options == before.options:
+                read_tls_files(self._system.tls, options.tls, before.setup.resolvers)
                 return False
             _check_fixed(before.options, options)
             with failures_name(options.config):
@@ -198,6 +210,7 @@ def _check_fixed(before: LsOptions, after: LsOptions) -> None:
     for what, old, new in (
         ("PORT or --host", then.lines, listen.lines),
         ("--dns", then.dns, listen.dns),
+        ("--dns-tls", then.dns_tls, listen.dns_tls),
         ("--metrics, --metrics-host or --metrics-name", then.status_page, listen.status_page),
         ("--workers", before.workers, after.workers),
         ("--once", before.server.once, after.server.once),
@@ -211,18 +224,11 @@ def _find(options: LsOptions, system: System, before: _Builder | None = None) ->
     """Look up what the options name, and check it. Blocks. `before`: what LS was built from until
     now; hosts that it knew are not looked up. Raises Failure."""
     bounds = options.server.bounds
-    known: list[ServerSetup] = []
-    if before is None:
-        listening = find_listening(system, options.server, ("lines", "dns", "metrics"))
-    else:
-        listening, known = before.listening, before.setup.all()
-        check_open(options.server, listening)
-    if listening.dns and options.server.once:
-        raise Failure("--once serves one session of lines; leave out the socket for DNS", USAGE)
-    if not listening.dns and options.only_dns:
-        raise Failure(f"{options.only_dns[0]} is for DNS clients; there is no --dns PORT", USAGE)
+    listening = _find_listening(options, system, before)
+    known = [] if before is None else before.setup.all()
     log = make_log("LS", options.server, system)
-    chosen = choose_resolvers(system, all_resolvers(options.asking), listening.dns, log)
+    chosen = choose_resolvers(system, all_resolvers(options.asking), listening.all_dns, log)
+    read_tls_files(system.tls, options.tls, chosen)
     count = len(options.table_servers)
     links = descriptors_for(bounds, count, len(chosen))
     if before is None:
@@ -235,14 +241,10 @@ def _find(options: LsOptions, system: System, before: _Builder | None = None) ->
     _check_names(options.private_from, names)
     servers = find_servers(system, named, known, bounds.lookups_max, bounds.start_s)
     if before is None:
-        refuse_own_lookups(system, servers, listening.dns)
-    tables, resolvers = servers[:count], servers[count:]
-    at = [address for server in tables for address in server.addresses]
-    refuse_loops(system, listening.lines, "", at, "a table server")
-    refuse_loops(system, listening.status_page, "--metrics", at, "a table server")
-    refuse_loops(system, listening.dns, "--dns", at, "a table server")
-    at = [address for server in resolvers for address in server.addresses]
-    refuse_loops(system, listening.dns, "--dns", at, "a --dns-upstream")
+        refuse_own_lookups(system, servers, listening.all_dns)
+    tables = servers[:count]
+    resolvers = identified(servers[count:], chosen, options.tls.authorities)
+    _refuse_loops(system, listening, tables, resolvers)
     for kind in (tables, resolvers):
         warn_of_twins(kind, log)
     setup = Setup(
@@ -260,6 +262,43 @@ def _find(options: LsOptions, system: System, before: _Builder | None = None) ->
         who.tiers,
     )
     return _Builder(options, listening, setup, links)
+
+
+def _find_listening(options: LsOptions, system: System, before: _Builder | None) -> Listening:
+    """Return where LS is to listen, or listens already, see `_find`. Raises Failure."""
+    if before is None:
+        listening = find_listening(system, options.server, ("lines", "dns", "dns-tls", "metrics"))
+    else:
+        listening = before.listening
+        check_open(options.server, listening)
+    if listening.all_dns and options.server.once:
+        raise Failure("--once serves one session of lines; leave out the socket for DNS", USAGE)
+    if not listening.all_dns and options.only_dns:
+        raise Failure(f"{options.only_dns[0]} is for DNS clients; there is no --dns PORT", USAGE)
+    check_use(options.tls, is_served=bool(listening.dns_tls))
+    return listening
+
+
+def _refuse_loops(
+    system: System,
+    listening: Listening,
+    tables: Sequence[ServerSetup],
+    resolvers: Sequence[ServerSetup],
+) -> None:
+    """Raise Failure where one of these servers is LS itself."""
+    own = [
+        ("", listening.lines),
+        ("--metrics", listening.status_page),
+        ("--dns", listening.dns),
+        ("--dns-tls", listening.dns_tls),
+    ]
+    for servers, given_as, those in (
+        (tables, "a table server", own),
+        (resolvers, "a --dns-upstream", own[2:]),
+    ):
+        at = [address for server in servers for address in server.addresses]
+        for option, addresses in those:
+            refuse_loops(system, addresses, option, at, given_as)
 
 
 def _check_names(given: Sequence[str], resolvers: Sequence[str]) -> None:

@@ -38,9 +38,12 @@ from nodes.cli.server_arguments import (
     add_status_page_arguments,
     read_server_options,
 )
-from nodes.cli.server_words import (
-    resolver_words,
-    split_positionals,
+from nodes.cli.server_words import resolver_words, split_positionals
+from nodes.cli.tls_arguments import (
+    TlsOptions,
+    add_authorities_argument,
+    add_dns_tls_arguments,
+    read_tls_options,
 )
 from nodes.ls.setup import OwnWordsSetup
 
@@ -75,6 +78,7 @@ class LsOptions:
     sample: float  # the share of races that are followed to the end
     race_log: str | None
     own_words: OwnWordsSetup
+    tls: TlsOptions
     dns_ttl_s: int
     workers: int | None  # None: this process alone
     config: str | None
@@ -95,7 +99,7 @@ def ls_parser() -> Parser:
         "port",
         nargs="?",
         metavar="PORT",
-        help="port to listen on for lines; 0 takes a free one. Not needed with --dns",
+        help="port to listen on for lines; 0 takes a free one. Not needed with --dns or --dns-tls",
     )
     add_server_arguments(parser)
     _add_upstreams(parser)
@@ -144,6 +148,7 @@ def read_ls_options(words: Sequence[str]) -> LsOptions:
         arguments.race_sample,
         arguments.race_log,
         read_cache_options(arguments, parser),
+        read_tls_options(arguments, parser, asks_by_tls=asking.asks_by_tls),
         _TTL_S if arguments.dns_ttl is None else arguments.dns_ttl,
         arguments.workers,
         arguments.config,
@@ -161,8 +166,8 @@ def _defaults(options: LsOptions) -> dict[str, object]:
     return {
         **DEFAULTS_TO_LISTEN,
         "timeout": bounds.timeout_s,
-        "dns-timeout": bounds.dns_timeout_s if options.server.listen.dns else None,
-        "dns-ttl": options.dns_ttl_s if options.server.listen.dns else None,
+        "dns-timeout": bounds.dns_timeout_s if options.server.listen.serves_dns else None,
+        "dns-ttl": options.dns_ttl_s if options.server.listen.serves_dns else None,
         "race-sample": options.sample,
         "max-extra-load": options.extra_load,
         "workers": options.workers,
@@ -193,9 +198,11 @@ def _add_upstreams(parser: Parser) -> None:
         metavar="[NAME=]HOST[:PORT]|FILE",
         help="also ask this resolver, with DNS (may be repeated; port 53 by default); NAME is what "
         "logs and metrics call it, instead of DNS1; a FILE with a / in its path has nameserver "
-        "lines, as /etc/resolv.conf. Line clients get its addresses; with --dns, DNS clients get "
-        "its replies of any type, unchanged",
+        "lines, as /etc/resolv.conf; tls://ADDR[:PORT][#HOSTNAME] is asked by TLS alone (port 853 "
+        "by default), and needs a certificate for HOSTNAME, or for ADDR. Line clients get its "
+        "addresses; with --dns, DNS clients get its replies of any type, unchanged",
     )
+    add_authorities_argument(parser)
     parser.add_argument(
         "--grace",
         type=_grace,
@@ -283,6 +290,7 @@ def _add_dns(parser: Parser) -> None:
         metavar=TIME,
         help=f"time that DNS clients may cache an answer from a table (default {_TTL_S})",
     )
+    add_dns_tls_arguments(parser)
 
 
 # -- checks ----------------------------------------------------------------------------------------
@@ -292,8 +300,9 @@ def _check(arguments: argparse.Namespace, servers: Sequence[object], parser: Par
     """Check the options against each other. Raises Failure."""
     if arguments.workers and arguments.once:
         parser.error("--once serves one session in one process; leave out --workers")
-    if arguments.dns and arguments.once:
-        parser.error("--once serves one session of lines; leave out --dns")
+    for flag, ports in ("--dns", arguments.dns), ("--dns-tls", arguments.dns_tls):
+        if ports and arguments.once:
+            parser.error(f"--once serves one session of lines; leave out {flag}")
     if arguments.max_extra_load is not None and arguments.policy != "hedge":
         parser.error("--max-extra-load is for --policy hedge; race asks every server in any case")
     if arguments.policy == "hedge" and not servers and arguments.upstreams:

@@ -7,7 +7,7 @@ sockets (`listening.py`), and what it says of itself (`introduction.py`).
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from core.addresses import Address, address_text
@@ -25,6 +25,7 @@ from core.observable import ObservableBrain
 from core.operator import Standing
 from core.protocol.messages import refusal
 from core.protocol.names import LINE_BYTES_MAX, Error
+from core.tls import TlsKeys
 from nodes.cli.arguments import STDERR, STDOUT, USAGE, Failure, resolve
 from nodes.cli.introduction import Introduction
 from nodes.cli.listen_arguments import HostAndPort
@@ -75,9 +76,19 @@ class Listening:
 
     @property
     def dns(self) -> tuple[Address, ...]:
-        """Where it takes DNS."""
+        """Where it takes DNS in the clear."""
         streams, datagrams = addresses_of(self.handed.dns), addresses_of(self.handed.datagrams)
         return tuple(dict.fromkeys((*self.addresses.dns, *streams, *datagrams)))
+
+    @property
+    def dns_tls(self) -> tuple[Address, ...]:
+        """Where it takes DNS by TLS."""
+        return self.addresses.dns_tls + addresses_of(self.handed.dns_tls)
+
+    @property
+    def all_dns(self) -> tuple[Address, ...]:
+        """Where it takes DNS, in the clear or by TLS."""
+        return self.dns + self.dns_tls
 
     @property
     def status_page(self) -> tuple[Address, ...]:
@@ -86,19 +97,20 @@ class Listening:
 
     def all(self) -> tuple[Address, ...]:
         """Return all of these addresses."""
-        return self.lines + self.dns + self.status_page
+        return self.lines + self.all_dns + self.status_page
 
 
 @dataclass(frozen=True, slots=True)
 class ServerPlan:
     """All that a server is started from. `name` is that of its program; `links`: the descriptors
-    that it needs besides those of its clients."""
+    that it needs besides those of its clients; `keys`: what it serves DNS by TLS with."""
 
     name: str
     options: ServerOptions
     listening: Listening
     introduction: Introduction
     links: int = 0
+    keys: TlsKeys | None = None
 
 
 # -- where it listens, and for whom ----------------------------------------------------------------
@@ -114,10 +126,11 @@ def find_listening(system: System, options: ServerOptions, names: Sequence[str])
             _resolved(system, asked.lines),
             _resolved(system, asked.dns),
             () if page is None else _resolved(system, [(page.host, page.port)]),
+            _resolved(system, asked.dns_tls),
         ),
         take_handed_over(system, names),
     )
-    if not found.lines and not found.dns:
+    if not found.lines and not found.all_dns:
         raise Failure("no PORT: say where to listen (see --help)", USAGE)
     check_open(options, found)
     return found
@@ -145,7 +158,7 @@ def check_open(options: ServerOptions, listening: Listening) -> None:
             USAGE,
         )
     admitted = {network.version for network in options.allow}
-    for _, end in listening.lines + listening.dns:
+    for _, end in listening.lines + listening.all_dns:
         version = _ip(end[0]).version
         if admitted and version not in admitted:
             raise Failure(
@@ -247,11 +260,13 @@ def _check_descriptors(descriptors: Descriptors) -> None:
 # -- listening -------------------------------------------------------------------------------------
 
 
-def listen(loop: Loop, sockets: Sockets, admit: Admit) -> None:
-    """Have the loop listen at these sockets. Raises Failure when there are too few descriptors."""
+def listen(loop: Loop, sockets: Sockets, admit: Admit, keys: TlsKeys | None = None) -> None:
+    """Have the loop listen at these sockets; `keys`: what DNS by TLS is served with. Raises Failure
+    when there are too few descriptors."""
     for service, streams in (
         (LINES, sockets.lines),
         (DNS_STREAMS, sockets.dns),
+        (replace(DNS_TLS_STREAMS, keys=keys), sockets.dns_tls),
         (STATUS_PAGE, sockets.status_page),
     ):
         for stream in streams:
@@ -267,7 +282,8 @@ def listen(loop: Loop, sockets: Sockets, admit: Admit) -> None:
 def ready_line(name: str, sockets: Sockets) -> bytes:
     """Return the line that a server writes on standard output once clients can connect."""
     where = sockets.where()
-    return f"{name} ready on {where.get('lines') or where['dns']}\n".encode()
+    at = where.get("lines") or where.get("dns") or where["dns_tls"]
+    return f"{name} ready on {at}\n".encode()
 
 
 def serve(
@@ -292,7 +308,7 @@ def serve(
             name.upper(), options, system, links=plan.links, records=records, output=output
         )
         stack.callback(loop.close)
-        listen(loop, sockets, gate(options.allow))
+        listen(loop, sockets, gate(options.allow), plan.keys)
         listeners = sockets.where()
         plan.introduction.report(loop.engine.log, listeners)
         try:

@@ -9,7 +9,8 @@ Not here: where words are read (`arguments.py`, `programs.py`).
 from collections.abc import Iterable, Mapping
 
 _FEW = 3  # suggestions: more of them are a list to read
-# Flags of dnsmasq, dnsdist, dnsproxy, HAProxy, gunicorn and others, and what does the same here.
+# Flags of dnsmasq, dnsdist, dnsproxy, unbound, HAProxy, gunicorn and others, and what does the same
+# here.
 ELSEWHERE: Mapping[str, str] = {
     "acl": "--allow",
     "all_servers": "--policy",
@@ -26,6 +27,10 @@ ELSEWHERE: Mapping[str, str] = {
     "log_queries": "--wire-log",
     "server": "--dns-upstream",
     "test": "--check",
+    "tls_cert_bundle": "--tls-ca",
+    "tls_port": "--dns-tls",
+    "tls_service_key": "--tls-key",
+    "tls_service_pem": "--tls-cert",
     "web.listen_address": "--metrics",
 }
 # Values of flags here, by what other programs call them.

@@ -19,6 +19,7 @@ from core.io.loop import Loop
 from core.io.outputs import Output
 from core.io.system import System, reason
 from core.observable import ObservableBrain
+from core.tls import TlsKeys
 from nodes.cli.arguments import STDOUT, Failure
 from nodes.cli.listening import Sockets, open_sockets, open_status_page
 from nodes.cli.race_log import race_log
@@ -54,7 +55,7 @@ def serve_with_workers(
     with race_log(configured.race_log) as records:
         loop = make_loop(f"LS.{name}", options, system, links=configured.links, records=records)
         with closing(loop):
-            listen(loop, sockets, gate(options.allow))
+            listen(loop, sockets, gate(options.allow), configured.keys)
             loop.adopt(PARENT, stream)
             loop.start(Worker(lambda stats: configured.build(loop, stats), os.getpid()))
             return loop.run()
@@ -70,6 +71,10 @@ class ConfiguredBrain(Configuration, Protocol):
     @property
     def race_log(self) -> str | None:
         """Return where it logs races, if it does."""
+
+    @property
+    def keys(self) -> TlsKeys | None:
+        """Return what it serves DNS by TLS with."""
 
     @property
     def links(self) -> int:
@@ -130,7 +135,7 @@ def _run_parent(
             Environment(options.bounds, watch=loop.watch),
             count,
             ready_line("ls", sets.first),
-            with_dns=bool(sets.first.datagrams or sets.first.dns),
+            with_dns=bool(sets.first.datagrams or sets.first.dns or sets.first.dns_tls),
             watchdog_s=system.watchdog_s(),
             configuration=configured,
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Command
+from tests.support.certificates import authority, openssl, self_signed
 from tests.support.processes import ROOT
 
 GOOD = "photofinish: configuration is good: "
@@ -134,6 +135,42 @@ def test_a_race_log_that_may_not_be_written_is_told(
         assert (code, out) == (2, "")
         assert log == f"photofinish: cannot write {path}: permission denied\n"
     assert asked == [(f"{folder / 'races'}", os.W_OK), (folder, os.W_OK | os.X_OK)]
+
+
+@openssl
+def test_a_check_reads_the_files_of_tls(command: Command) -> None:
+    """DNS by TLS is served alone, so that options of DNS are for it; a resolver is asked by TLS."""
+    good = authority().issue("dns.example", "192.0.2.53")
+    words = ["--dns-upstream", "quad9=tls://9.9.9.9#dns.quad9.net", "--tls-ca", authority().file]
+    words += ["--dns-tls", "0", "--dns-ttl", "5", "--dns-timeout", "3", "--check"]
+    code, out, log = command("ls", *words, "--tls-cert", good.certificate, "--tls-key", good.key)
+    assert (code, log) == (0, "")
+    assert out.startswith(
+        f"{GOOD}race, quad9 tls://9.9.9.9:853#dns.quad9.net, dns-tls with a certificate for "
+        "dns.example, 192.0.2.53 until 20"
+    )
+
+
+@openssl
+def test_a_check_finds_what_is_wrong_with_files_of_tls(command: Command) -> None:
+    good, ended = authority().issue("a.example"), self_signed("a.example", ends_in_days=-1)
+    other = authority().issue("b.example", has_own_key=True)
+    resolver = ["--dns-upstream", "tls://192.0.2.1"]
+    for words, said in (
+        (
+            ["--dns-tls", "0", "--tls-cert", ended.certificate, "--tls-key", ended.key],
+            " ended on 2",
+        ),
+        (["--dns-tls", "0", "--tls-cert", good.certificate, "--tls-key", other.key], "cannot use"),
+        (
+            ["--dns-tls", "0", "--tls-cert", "/none", "--tls-key", good.key],
+            "-cert /none: no such f",
+        ),
+        (["--tls-ca", good.key], f"cannot use --tls-ca {good.key}: "),
+        (["--tls-ca", "/none"], "cannot read --tls-ca /none: no such file or directory"),
+    ):
+        code, out, log = command("ls", "0", *resolver, *words, "--check")
+        assert (code, out, log.count("\n")) == (2, "", 1) and said in log, log
 
 
 TIERS = (

@@ -36,6 +36,13 @@ def test_a_server_says_what_it_is_and_where_it_listens() -> None:
     assert fields["servers"] == servers and listeners.items() <= fields.items()
 
 
+def test_a_server_says_where_it_serves_dns_by_tls() -> None:
+    listeners = {"dns": "127.0.0.1:53", "dns_tls": "tls://127.0.0.1:853"}
+    text, fields = said(Introduction("race"), listeners)
+    assert text.endswith("race; DNS on 127.0.0.1:53, DNS over TLS on tls://127.0.0.1:853")
+    assert fields["dns_tls"] == "tls://127.0.0.1:853"
+
+
 def test_what_a_server_does_not_have_is_not_said() -> None:
     text, _ = said(Introduction("table t.txt"), {"lines": "127.0.0.1:5301"})
     assert text == f"photofinish {VERSION}: table t.txt; lines on 127.0.0.1:5301"

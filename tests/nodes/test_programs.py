@@ -17,6 +17,7 @@ from core.version import VERSION
 from nodes.cli.arguments import Failure, called
 from nodes.cli.programs import PROGRAMS
 from tests.conftest import Command
+from tests.support.certificates import authority, openssl
 from tests.support.processes import ROOT
 
 TABLE = "rutgers.edu 172.34.4.6 A\n"
@@ -130,6 +131,41 @@ def test_ls_that_would_ask_itself_is_refused(
     words = [word.format(port=taken) for word in words]
     code, out, log = command("ls", taken, *words, *more)
     assert (code, out, log.count("\n")) == (2, "", 1) and said.format(port=taken) in log
+
+
+@openssl
+@pytest.mark.parametrize("more", [[], ["--workers", "2"]], ids=["alone", "workers"])
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([DNS, "tls://127.0.0.1:5"], "127.0.0.1:5, given as a --dns-upstream"),
+        ([DNS, "tls://127.0.0.2:5#a.example", *WILD], "127.0.0.2:5, given as a --dns-upstream"),
+        ([DNS, "192.0.2.1", "--route", "a=tls://127.0.0.1:5"], "127.0.0.1:5, given as a --dns-up"),
+        ([DNS, "127.0.0.1:5"], "127.0.0.1:5, given as a --dns-upstream"),
+        (["127.0.0.1", "5"], "127.0.0.1:5, given as a table server"),
+    ],
+)
+def test_ls_that_would_ask_itself_by_tls_is_refused(
+    command: Command, words: list[str], said: str, more: list[str]
+) -> None:
+    """[P54]"""
+    keys = authority().issue("a.example")
+    words = [*words, "--dns-tls", "5", "--tls-cert", keys.certificate, "--tls-key", keys.key]
+    code, out, log = command("ls", "0", *words, *more)
+    assert (code, out, log.count("\n")) == (2, "", 1)
+    assert f"{said}" in log and f"is {OWN} --dns-tls address" in log
+
+
+@openssl
+def test_files_of_tls_are_read_before_ls_serves(command: Command) -> None:
+    keys = authority().issue("a.example")
+    for words, said in (
+        ([*ALONE, "--dns-tls", "0", "--tls-cert", "/none", "--tls-key", keys.key], "-cert /none: "),
+        (["ls", "0", DNS, "tls://192.0.2.1", "--tls-ca", "/none"], "cannot read --tls-ca /none: "),
+    ):
+        for more in [], ["--workers", "1"]:
+            code, out, log = command(*words, *more)
+            assert (code, out, log.count("\n")) == (1, "", 1) and said in log
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from core.io.system import Socket, System
 from core.operator import Level
 from nodes.cli.arguments import USAGE, Failure
 from nodes.cli.listening import ListenAddresses, Sockets, cannot_listen, open_sockets
-from nodes.cli.serving import Listening, check_open, gate, make_log
+from nodes.cli.ls_arguments import read_ls_options
+from nodes.cli.serving import Listening, check_open, find_listening, gate, make_log, ready_line
 from nodes.cli.ts import read_ts_options
 
 
@@ -140,6 +141,77 @@ def test_any_port_for_dns_is_one_that_is_free_for_both() -> None:
     assert ports == {system.tried[-1]} and [len(list(each)) for each in sets] == [2, 2]
     for each in sets:
         each.close()
+
+
+LOOPBACK: Address = (socket.AF_INET, ("127.0.0.1", 0))
+
+
+def test_dns_by_tls_has_a_socket_in_each_set() -> None:
+    at = ListenAddresses(dns_tls=(LOOPBACK, LOOPBACK))
+    sets = open_sockets(System(), at, Sockets(), 16, count=2)
+    first, other = sets
+    ports = [each.getsockname()[1] for each in first.dns_tls]
+    assert [each.getsockname()[1] for each in other.dns_tls] == ports and len(set(ports)) == 2
+    assert first.where() == {"dns_tls": f"tls://127.0.0.1:{ports[0]}, tls://127.0.0.1:{ports[1]}"}
+    assert [*first] == first.dns_tls, "nothing else is open, and all of it is closed"
+    for each in sets:
+        each.close()
+    assert {each.fileno() for each in first} == {-1}
+
+
+def test_a_socket_for_tls_that_was_handed_over_is_in_each_set() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as handed:
+        sets = open_sockets(System(), ListenAddresses(), Sockets(dns_tls=[handed]), 16, count=2)
+        assert [each.dns_tls for each in sets] == [[handed], [handed]]
+        assert Listening(ListenAddresses(), Sockets(dns_tls=[handed])).dns_tls == (
+            (socket.AF_INET, handed.getsockname()),
+        )
+
+
+@pytest.mark.parametrize(
+    ("kinds", "said"),
+    [
+        (("lines", "dns", "dns_tls"), "127.0.0.1:{lines}"),
+        (("dns", "dns_tls"), "127.0.0.1:{dns}"),
+        (("dns_tls",), "tls://127.0.0.1:{dns_tls}"),
+    ],
+)
+def test_the_ready_line_names_what_is_served(kinds: tuple[str, ...], said: str) -> None:
+    at = ListenAddresses(**dict.fromkeys(kinds, (LOOPBACK,)))
+    (sockets,) = open_sockets(System(), at, Sockets(), 16)
+    ports = {
+        kind: str(streams[0].getsockname()[1])
+        for kind, streams in (
+            ("lines", sockets.lines), ("dns", sockets.dns), ("dns_tls", sockets.dns_tls),
+        )
+        if streams
+    }  # fmt: skip
+    assert ready_line("ls", sockets).decode() == f"ls ready on {said.format(**ports)}\n"
+    sockets.close()
+
+
+KEYS = ["--tls-cert", "c", "--tls-key", "k"]
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--dns-tls", "0"], None),
+        (["--dns-tls", "0.0.0.0:0"], "0.0.0.0:0 is open to other machines: say with --allow"),
+        (["--dns-tls", "0", "--allow", "10.0.0.0/8"], "nobody can connect: 127.0.0.1:0 is for th"),
+        (["--dns-tls", "0.0.0.0:0", "--allow", "::1"], "nobody can connect: 0.0.0.0:0 takes IPv4"),
+    ],
+)
+def test_dns_by_tls_alone_is_served_to_who_may_connect(words: list[str], why: str | None) -> None:
+    server = read_ls_options([*words, *KEYS, "--dns-upstream", "192.0.2.1"]).server
+    if why is not None:
+        with pytest.raises(Failure) as raised:
+            find_listening(System(), server, ())
+        assert str(raised.value).startswith(why)
+        return
+    listening = find_listening(System(), server, ())
+    assert listening.all() == listening.all_dns == listening.dns_tls == (LOOPBACK,)
+    assert listening.dns == ()
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from nodes.cli.ts import ts_parser
 OPTIONS = [
     *("--host", "--metrics", "--metrics-host", "--metrics-name", "--timeout", "--dns-timeout"),
     *("--max-extra-load", "--race-log", "--race-sample", "--dns-upstream", "--idle"),
+    *("--dns-tls", "--tls-cert", "--tls-key", "--tls-ca"),
 ]
 
 
@@ -31,6 +32,8 @@ OPTIONS = [
         ("--forward", "--dns-upstream"),
         ("--listen-address", "--host"),
         ("--http", "--metrics"),
+        ("--tls-cert-bundle", "--tls-ca"),
+        ("--tls-port", "--dns-tls"),
         ("--acl", ""),  # there is no --allow among these
         ("--banana", ""),
         ("-x", ""),

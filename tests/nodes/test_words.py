@@ -84,15 +84,35 @@ $ ls 5100 127.0.0.1 1 --dns-ttl 5
 --dns-ttl is for DNS clients; there is no --dns PORT
 $ ls 5100 127.0.0.1 1 --dns-ttl 0
 --dns-ttl is for DNS clients; there is no --dns PORT
+$ ls 5100 localhost 5301 --dns-tls 853
+--dns-tls needs --tls-cert FILE, too (see python3 -m nodes ls --help)
+$ ls 5100 localhost 5301 --dns-tls 853 --tls-cert x
+--dns-tls needs --tls-key FILE, too (see python3 -m nodes ls --help)
+$ ls 5100 localhost 5301 --tls-cert x
+--tls-cert needs --tls-key FILE, too (see python3 -m nodes ls --help)
+$ ls 5100 localhost 5301 --tls-key x
+--tls-key needs --tls-cert FILE, too (see python3 -m nodes ls --help)
+$ ls 5100 localhost 5301 --tls-cert x --tls-key x
+--tls-cert is for DNS over TLS; there is no --dns-tls PORT
+$ ls 5100 localhost 5301 --tls-cert= --tls-key x
+argument --tls-cert: '' is no file (see python3 -m nodes ls --help)
+$ ls 5100 --dns-upstream 9.9.9.9:853 --tls-ca x
+--tls-ca is for resolvers by TLS; no --dns-upstream begins with tls://
+(see python3 -m nodes ls --help)
+$ ls 5100 localhost 5301 --dns-tls 0 --tls-cert x --tls-key x --once
+--once serves one session of lines; leave out --dns-tls (see python3 -m nodes ls --help)
+$ ls 5100 localhost 5301 --tls 853
+there is no option '--tls'; did you mean --tls-ca, --tls-cert or --tls-key?
+(see python3 -m nodes ls --help)
 $ ls 5100 localhost 5301 --max-extra-load 1%
 --max-extra-load is for --policy hedge; race asks every server in any case
 (see python3 -m nodes ls --help)
 $ ls --dns-upstream 192.0.2.1 --host 192.0.2.2
---host 192.0.2.2 does nothing without PORT or --dns PORT; sockets that are handed over have their
-own addresses (see python3 -m nodes ls --help)
+--host 192.0.2.2 does nothing without PORT, --dns PORT or --dns-tls PORT; sockets that are handed
+over have their own addresses (see python3 -m nodes ls --help)
 $ ls --dns-upstream 192.0.2.1 --host ::1 --host 127.0.0.1:5100 --dns 127.0.0.1:5354
---host ::1 does nothing without PORT or --dns PORT; sockets that are handed over have their own
-addresses (see python3 -m nodes ls --help)
+--host ::1 does nothing without PORT, --dns PORT or --dns-tls PORT; sockets that are handed over
+have their own addresses (see python3 -m nodes ls --help)
 $ ts 5301 --table x --format hosts
 argument --format: 'hosts' is not rows or names; did you mean rows? (see python3 -m nodes ts --help)
 $ ts 5301 --table x --block-with nowhere

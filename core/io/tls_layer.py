@@ -34,6 +34,7 @@ _UNTRUSTED = {
 _NO_TLS = frozenset(
     {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"}
 )
+_OTHER_KEY = frozenset({"KEY_VALUES_MISMATCH", "NO_CERTIFICATE_ASSIGNED"})  # the last: of its kind
 _NO_VERSION = frozenset({"UNSUPPORTED_PROTOCOL", "NO_PROTOCOLS_AVAILABLE", "VERSION_TOO_LOW"})
 
 
@@ -151,7 +152,7 @@ def accepted_context(keys: TlsKeys) -> ssl.SSLContext:
         context.load_cert_chain(keys.certificate, keys.key, _no_password)
     except ssl.SSLError as error:
         why = "no certificate in PEM form in it, or no key in the file of the key"
-        if error.reason == "KEY_VALUES_MISMATCH":
+        if error.reason in _OTHER_KEY:
             why = "the key is that of another certificate"
         elif error.reason:
             why = f"{why} ({_in_words(error.reason)})"

@@ -95,14 +95,15 @@ class Authority:
         self,
         *names: str,
         ends_in_days: float = 90.0,
+        days: float | None = None,
         kind: str | None = None,
         has_own_key: bool = False,
     ) -> Issued:
-        """Issue a certificate for these host names and addresses; it began a day before now, or
-        before its end."""
+        """Issue a certificate for these host names and addresses. It is good for so many `days`;
+        without them it began a day before now, or before its end."""
         kind = kind or self._kind
         key = _new_key(kind) if has_own_key else _key_file(kind)
-        issued = _certificate(names[0], names, key, "server", ends_in_days, self._own)
+        issued = _certificate(names[0], names, key, "server", ends_in_days, self._own, days)
         with Path(issued.certificate).open("a") as file:
             file.write(self._behind)
         return issued
@@ -146,6 +147,7 @@ def _certificate(
     section: str,
     ends_in_days: float,
     issuer: Issued | None,
+    days: float | None = None,
 ) -> Issued:
     """Make a certificate with the extensions of this section. `issuer`: None for one that signs
     itself.
@@ -166,7 +168,7 @@ def _certificate(
     _run("req", "-new", *words, "-key", key, "-out", request)
     now = datetime.now(UTC)
     ends = now + timedelta(days=ends_in_days)
-    begins = min(now, ends) - timedelta(days=1)
+    begins = min(now, ends) - timedelta(days=1) if days is None else ends - timedelta(days=days)
     by = ("-selfsign",) if issuer is None else ("-cert", issuer.certificate)
     _run(
         *("ca", "-batch", "-notext", "-config", configuration, "-extensions", section),

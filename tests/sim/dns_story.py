@@ -25,7 +25,7 @@ from nodes.dns.codes import UDP_BYTES_MAX, Rcode
 from nodes.ls.load_balancer import LoadBalancer
 from tests.sim.invariants import TableWatch, hold
 from tests.sim.scenes import Asker
-from tests.sim.sockets import SimDatagrams
+from tests.sim.sockets import DNS_PORT, SimDatagrams
 from tests.sim.story import Story, run_ls
 from tests.sim.world import Host, Observer
 from tests.support.dns_clients import AAAA, A, Reply, query
@@ -93,7 +93,7 @@ class Stream(Asker):
         self.sent = {number: story.draw_query(chance, number) for number in range(1, count)}
         self.say(b"".join(map(frame, self.sent.values())))
         self.end()
-        self.world.at(0.3, lambda: self.dial(story.ls, by_dns=True))
+        self.world.at(0.3, lambda: self.dial(story.ls, DNS_PORT))
 
 
 class DnsStory(Story):

@@ -183,8 +183,10 @@ class Keeping:
             source = engine.by_fd[stream.fd]
             stream.socket.record.turned(stream.life.state in HEARD)  # type: ignore[attr-defined]
             if isinstance(source, DialAttempt):
-                wanted["dial_s"].add(source)
+                wanted["dial_s"].add(stream)
                 continue
+            if stream.life.state is StreamState.SECURING:
+                wanted["mid_line_s" if stream.accepted else "dial_s"].add(stream)
             is_blocked = stream.fd in engine.write_fds
             assert not stream.waiting or is_blocked or stream in streams.unsent, (
                 f"{stream.name} is owed bytes, and nobody sends them"
@@ -199,7 +201,7 @@ class Keeping:
             if stream.idle is not None:
                 wanted[stream.idle.bound].add(stream)
         for bound, limit in self._limits.items():
-            there = set(limit)
+            there = {each.stream if isinstance(each, DialAttempt) else each for each in limit}
             assert there == wanted[bound], f"{bound}: {there} are timed, not {wanted[bound]}"
 
     def _is_mid_message(self, stream: Stream) -> bool:
@@ -222,9 +224,10 @@ class Keeping:
             for holder in limit:
                 stream: Stream = holder.stream if isinstance(holder, DialAttempt) else holder
                 record = stream.socket.record  # type: ignore[attr-defined]
-                if bound == "mid_line_s" and not stream.framer.is_text:
+                is_securing = stream.life.state is StreamState.SECURING
+                if bound == "mid_line_s" and not (stream.framer.is_text or is_securing):
                     continue
-                lasted = record.has_lasted(bound, now)
+                lasted = record.has_lasted("dial_s" if is_securing else bound, now)
                 if bound == "mid_line_s":
                     lasted = min(lasted, now - record.read_since)
                 elif limit is stream.idle:

@@ -15,7 +15,7 @@ from core.protocol.names import Type, fold
 from tests.sim.invariants import LoadBalancerWatch, TableWatch
 from tests.sim.sockets import SimSocket
 from tests.sim.story import run_ls, run_table
-from tests.sim.world import Host, SimSystem, World
+from tests.sim.world import PORT, Host, SimSystem, World
 
 
 class Speaker:
@@ -108,9 +108,9 @@ class Asker(Speaker):
         super().__init__(world.host(name), chance)
         self.host.on_touch = self.poll
 
-    def dial(self, host: Host, *, by_dns: bool = False) -> None:
+    def dial(self, host: Host, port: int = PORT) -> None:
         self.stream = SimSocket(self.host)
-        self.world.dial(self.stream, host, by_dns)
+        self.world.dial(self.stream, host, port)
 
 
 class Puppet(Speaker):

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from core.addresses import Address
 from tests.sim.kept import Record
+from tests.sim.wire import Wire
 
 if TYPE_CHECKING:
     from tests.sim.world import Host, World
 
 DNS_PORT = 5353
+TLS_PORT = 853
 T = TypeVar("T")
 
 
@@ -124,8 +126,10 @@ class SimSocket(Holder):
         self.is_own_peer = False
         self.sent_end = False
         self.peer: SimSocket | None = None
+        self.to: Host | None = None  # of one that was dialled
         self.pipe_in: Pipe
         self.pipe_out: Pipe
+        self.wire: Wire | None = None  # of what it sends, where that is to be secured
         self.record = Record(host.clock())
 
     # -- called by the loop ------------------------------------------------------------------------
@@ -157,6 +161,8 @@ class SimSocket(Holder):
         stream = self.backlog.popleft()
         stream.fd = host.take_fd(stream)
         stream.record = Record(host.clock())
+        if stream.port == TLS_PORT and host.loop is not None:
+            stream.wire = Wire(f"{host.name}, accepted")
         host.progress += 1
         if host.on_accept is not None:
             host.on_accept()
@@ -204,6 +210,8 @@ class SimSocket(Holder):
         size = world.cut_short(min(room, len(data)))
         if size < len(data):
             world.saw("send takes a part")
+        if self.wire is not None:
+            self.wire.take(bytes(data[:size]))
         self.pipe_out.put(bytes(data[:size]))
         self.record.gave(size, len(data), host.clock())
         host.progress += 1

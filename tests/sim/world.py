@@ -24,6 +24,7 @@ import math
 import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from enum import Enum
 from heapq import heappop, heappush
 from random import Random
@@ -36,12 +37,16 @@ from core.events import Role
 from core.io.descriptors import Descriptors
 from core.io.loop import Loop
 from core.io.outputs import Destinations, Output
+from core.io.secure_layer import SecureLayer
 from core.operator import Standing
 from core.protocol.names import LINE_BYTES_MAX
+from core.tls import CertificateFacts, ServerIdentity, TlsKeys
 from nodes.cli.serving import DNS_STREAMS, LINES
 from tests.sim.kept import Keeping
+from tests.sim.secure import SimCertificate, SimSecurity
 from tests.sim.sockets import (
     DNS_PORT,
+    TLS_PORT,
     Holder,
     Pipe,
     Signals,
@@ -51,10 +56,15 @@ from tests.sim.sockets import (
     SimSocket,
     error,
 )
+from tests.sim.wire import Wire
 
 BrainT = TypeVar("BrainT", bound=Brain)
 PORT = 53
+_DNS_TLS = replace(
+    DNS_STREAMS, role=Role.TLS, connections="tls_clients_max", accepts="tls_accepts_per_turn"
+)
 OUTPUT_FD, LOG_FD = 1, 2
+_FAR_S = 1e9  # a time of day that no story sees
 FDS_FIRST = 3  # after the standard streams
 _PLACE = "@"  # once in the address of a host for each time that it has moved away
 _SYN_RETRY_S = 1.0  # a SYN that nobody took is sent again
@@ -113,6 +123,36 @@ def _as_rows(line: bytes) -> bytes:
     return b"".join(b"%b %b %b\n" % (spelling, each, kind) for each in addresses.split(b","))
 
 
+class SimContexts:
+    """The authorities and certificates of one host: what a loop calls of `TlsContexts`."""
+
+    def __init__(self, host: "Host") -> None:
+        self._host = host
+
+    def load_authorities(self, path: str) -> None:
+        if path not in self._host.authorities:
+            raise error(errno.ENOENT)
+
+    def load_keys(self, keys: TlsKeys) -> CertificateFacts:
+        found = self._host.certificates[keys]
+        if isinstance(found, Exception):
+            self._host.world.saw("keys cannot be read")
+            raise found
+        self._host.shown[keys] = found
+        return self.certificate(keys)
+
+    def certificate(self, keys: TlsKeys) -> CertificateFacts:
+        shown = self._host.shown[keys]
+        return CertificateFacts(shown.names, min(shown.ends_at, _FAR_S))
+
+    def secure_dialled(self, identity: ServerIdentity) -> SecureLayer:
+        trusted = self._host.authorities[identity.authorities]
+        return self._host.world.security.dialled(identity, trusted, self._host.wall())
+
+    def secure_accepted(self, keys: TlsKeys) -> SecureLayer:
+        return self._host.world.security.accepted(self._host.shown[keys])
+
+
 class SimSystem:
     """The operating system of one host: what a loop calls of `core.io.system.System`."""
 
@@ -123,6 +163,7 @@ class SimSystem:
     secret = staticmethod(bytes)
 
     def __init__(self, host: "Host") -> None:
+        self.tls = SimContexts(host)
         self._host = host
         self._world = host.world
 
@@ -130,7 +171,7 @@ class SimSystem:
         return self._host.clock()
 
     def wall(self) -> float:
-        return self._host.clock() + self._host.wall_offset_s
+        return self._host.wall()
 
     def select(
         self, read_fds: list[int], write_fds: list[int], broken_fds: list[int], timeout_s: float
@@ -151,6 +192,8 @@ class SimSystem:
         listener.port = address[1][1]
         if address[1][1] == DNS_PORT:
             self._host.dns_listener = listener
+        elif address[1][1] == TLS_PORT:
+            self._host.tls_listener = listener
         else:
             self._host.listener = listener
         return [listener]
@@ -164,7 +207,9 @@ class SimSystem:
         if self._host.send_error == errno.ENETUNREACH:  # the kernel looks for a way already now
             self._world.saw("a dial finds no way")
             raise error(errno.ENETUNREACH)
-        return SimDialled(self._host, self._world.host_at(address), address[1][0])
+        target = self._world.host_at(address)
+        assert not target.is_secret, f"datagrams for {target.name}, in the clear"
+        return SimDialled(self._host, target, address[1][0])
 
     def can_send_alike(self, stream: SimDialled) -> bool:
         return False
@@ -181,9 +226,11 @@ class SimSystem:
         if not self._host.has_fd():
             self._world.saw("a dial runs out of descriptors")
             raise error(errno.EMFILE)
-        dialled = SimSocket(self._host)
-        by_dns = address[1][1] == DNS_PORT
-        self._world.dial(dialled, self._world.host_at(address), by_dns)
+        dialled, target, port = SimSocket(self._host), self._world.host_at(address), address[1][1]
+        assert port == TLS_PORT or not target.is_secret, f"port {port} of {target.name} is dialled"
+        if port == TLS_PORT:
+            dialled.wire = Wire(f"to {target.name}")
+        self._world.dial(dialled, target, port)
         return dialled
 
     def numeric(self, host: str, port: int) -> tuple[Address, ...]:
@@ -198,6 +245,9 @@ class SimSystem:
     def connect_error(self, dialled: SimSocket) -> int:
         number, dialled.error = dialled.error, 0
         return number
+
+    def ack_at_once(self, stream: SimSocket) -> None:
+        pass
 
     def tune(self, stream: SimSocket) -> None:
         if stream.is_reset:
@@ -257,6 +307,13 @@ class Host:
         self.output = bytearray()
         self.listener: SimSocket | None = None
         self.dns_listener: SimSocket | None = None
+        self.tls_listener: SimSocket | None = None
+        self.is_secret = False  # it is to be asked by TLS alone
+        # Authorities that it trusts, by the path of their file; certificates by those of theirs, or
+        # why they cannot be read; and those that were read last.
+        self.authorities = {"": frozenset({"public"})}
+        self.certificates: dict[TlsKeys, SimCertificate | Exception] = {}
+        self.shown: dict[TlsKeys, SimCertificate] = {}
         self.datagrams: SimDatagrams | None = None
         self.dialled: dict[int, SimDialled] = {}  # by port
         self.ports = Random(f"{name}:ports")
@@ -269,6 +326,7 @@ class Host:
         self.keeping: Keeping | None = None  # checks the loop after each turn
         self.observer: Observer
         self.exit_code: int | None = None
+        self.exited_at = math.inf  # by its clock
         self.on_touch: Callable[[], None] | None = None  # for a host without a program
         self.on_accept: Callable[[], None] | None = None  # a waiting connection is accepted
         # Called with what comes to a dialled socket of datagrams, from whom, to which port; with
@@ -290,9 +348,10 @@ class Host:
         listens: bool = True,
         with_dns: bool = False,
         links: int = 0,
+        keys: TlsKeys | None = None,
     ) -> BrainT:
         """Start a node; return its brain. `observer` is its wire log, and so sees all that it does.
-        `links`: the descriptors that it needs besides."""
+        `links`: the descriptors that it needs besides. `keys`: it takes DNS by TLS, with these."""
         system: Any = SimSystem(self)
         log: Any = observer
         self.observer = observer
@@ -307,6 +366,10 @@ class Host:
             at = (2, (self.name, DNS_PORT))
             streams += [(DNS_STREAMS, each) for each in system.listen(at, 1)]
             datagrams = system.take_datagrams(at)
+        if keys is not None:
+            system.tls.load_keys(keys)
+            service = replace(_DNS_TLS, keys=keys)
+            streams += [(service, each) for each in system.listen((2, (self.name, TLS_PORT)), 1)]
         descriptors = Descriptors(bounds, self.fds_max, FDS_FIRST + len(self.open))
         descriptors.reserve(links)
         self.loop = Loop(
@@ -333,6 +396,11 @@ class Host:
         assert self.signals is not None
         for number in numbers:
             self.signals.ring(number)
+
+    def listener_at(self, port: int) -> SimSocket | None:
+        """Return what listens at a port."""
+        by_port = {DNS_PORT: self.dns_listener, TLS_PORT: self.tls_listener}
+        return by_port.get(port, self.listener)
 
     def take_waiting(self, listener: SimSocket | None) -> list[SimSocket]:
         """Accept all who wait, for a host without a program."""
@@ -373,6 +441,9 @@ class Host:
 
     def clock(self) -> float:
         return 1000.0 + self.world.t * self.rate
+
+    def wall(self) -> float:
+        return self.clock() + self.wall_offset_s
 
     def touched(self) -> None:
         """Take note that something has changed for a socket of its."""
@@ -449,7 +520,7 @@ class Host:
 
     def _exit(self, loop: Loop) -> None:
         loop.outputs.write_all()
-        self.exit_code = loop.exit_code
+        self.exit_code, self.exited_at = loop.exit_code, self.clock()
         loop.close()
         for holder in list(self.open.values()):
             holder.close()
@@ -460,12 +531,12 @@ class Host:
     def _be_down(self) -> None:
         self.is_up = False
         self.loop = self.keeping = None
-        self.listener = self.dns_listener = self.signals = None
+        self.listener = self.dns_listener = self.tls_listener = self.signals = None
 
     def die(self, silently: bool) -> None:
         """Die: the program is killed, or the machine vanishes and nobody is told for a while."""
-        if self.listener is not None:
-            for stream in self.listener.backlog:
+        for listener in (self.listener, self.tls_listener):
+            for stream in () if listener is None else listener.backlog:
                 stream.abort()
         self._be_down()
         for holder in list(self.open.values()):
@@ -511,6 +582,7 @@ class World:
         self.chance = Random(f"{seed}:network")
         self.turns = Random(f"{seed}:turns")
         self.network = Network(Random(f"{seed}:kind"))
+        self.security = SimSecurity(seed)
         self.t = 0.0
         self.hosts: dict[str, Host] = {}
         self.places: dict[str, Host] = {}  # by the addresses that hosts have moved to
@@ -692,17 +764,18 @@ class World:
         if is_there and destination.datagrams.on_arrival is not None:
             destination.datagrams.on_arrival(data, source.name)
 
-    def dial(self, dialled: SimSocket, target: Host, by_dns: bool = False) -> None:
+    def dial(self, dialled: SimSocket, target: Host, port: int = PORT) -> None:
         """Send a SYN on its way."""
         dialled.is_connecting = True
+        dialled.to = target
         target.dials += 1
-        self.at(self.t + self.latency(), lambda: self._syn(dialled, target, by_dns))
+        self.at(self.t + self.latency(), lambda: self._syn(dialled, target, port))
 
-    def _syn(self, dialled: SimSocket, target: Host, by_dns: bool) -> None:
+    def _syn(self, dialled: SimSocket, target: Host, port: int) -> None:
         """Let it arrive: there is somebody, or nobody, or no room, or no way."""
         if dialled.is_closed or not dialled.is_connecting:
             return
-        listener = target.dns_listener if by_dns else target.listener
+        listener = target.listener_at(port)
         ways = self.cut_until(dialled.host, target), self.cut_until(target, dialled.host)
         if max(ways) > self.t:
             self.saw("a dial hangs")
@@ -721,7 +794,7 @@ class World:
         else:
             self._join(dialled, target, listener)
             return
-        self.at(self.t + _SYN_RETRY_S, lambda: self._syn(dialled, target, by_dns))
+        self.at(self.t + _SYN_RETRY_S, lambda: self._syn(dialled, target, port))
 
     def _join(self, dialled: SimSocket, target: Host, listener: SimSocket) -> None:
         """Make the connection, which waits to be accepted."""

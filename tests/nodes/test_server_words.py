@@ -4,9 +4,12 @@ Not here: addresses that are LS itself (`tests/nodes/test_server_addresses.py`).
 """
 
 import argparse
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.tls import ServerIdentity
 from nodes.cli.server_words import (
@@ -178,6 +181,37 @@ def test_a_url_of_no_resolver_says_what_to_write(text: str, said: str) -> None:
     for words in text, f"mine={text}":
         with pytest.raises(argparse.ArgumentTypeError, match=said):
             resolver_words(words)
+
+
+@given(st.text("0123456789abcdef:.[]#/=-ü\u3002 ", max_size=24), st.sampled_from(["tls://", ""]))
+def test_any_text_is_a_resolver_or_one_line(text: str, before: str) -> None:
+    try:
+        (found,) = resolver_words(before + text)
+    except argparse.ArgumentTypeError as refusal:
+        assert str(refusal).isprintable()
+        return
+    assert (found.identity is None) is (before == "")
+
+
+@given(
+    st.ip_addresses(), st.booleans(), st.none() | st.integers(1, 65_535),
+    st.none() | st.from_regex(r"([a-zA-Z0-9_-]{1,20}\.){0,3}[a-zA-Z][a-z]{1,9}\.?", fullmatch=True),
+)  # fmt: skip
+def test_what_is_shown_of_a_resolver_by_tls_can_be_typed(
+    address: IPv4Address | IPv6Address, in_brackets: bool, port: int | None, name: str | None
+) -> None:
+    text = f"[{address}]" if in_brackets or (port and address.version == 6) else str(address)
+    text = f"tls://{text}{'' if port is None else f':{port}'}{'' if name is None else f'#{name}'}"
+    try:
+        (found,) = resolver_words(text)
+    except argparse.ArgumentTypeError:
+        with pytest.raises(argparse.ArgumentTypeError):  # nor can it be asked in the clear
+            resolver_words(str(address))
+        return
+    assert (found.host, found.port) == (str(address), port or 853)
+    plain = str(address) if name is None else name.lower().removesuffix(".")
+    assert found.identity == ServerIdentity(plain)
+    assert resolver_words(found.where) == (found,)
 
 
 @pytest.mark.parametrize("length", [253, 254])

@@ -46,9 +46,13 @@ def free_port() -> int:
     while True:
         port = _PORTS.pop()
         claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+        with suppress(OSError):
+            # Before the port is tried: another process may have it, and be about to listen.
             claim.bind(f"\0photofinish-test-port-{port}")
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            with (
+                socket.create_server(("127.0.0.1", port)),
+                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe,
+            ):
                 probe.bind(("127.0.0.1", port))
             _claims.append(claim)
             return port

@@ -13,7 +13,7 @@ COVERAGE_TOOLS := $(VENV)/.coverage-installed
 SHOWN := $(patsubst %,tests/processes/test_%.py,bench demo dist exercise readme wheel)
 # program:package
 DNS_PARTS := dig:bind9-dnsutils kdig:knot-dnsutils drill:ldnsutils dnsperf:dnsperf ip:iproute2 musl-gcc:musl-tools \
-	knotd:knot unbound:unbound dnsmasq:dnsmasq-base nft:nftables
+	knotd:knot unbound:unbound dnsmasq:dnsmasq-base nft:nftables dnsdist:dnsdist stubby:stubby openssl:openssl
 PARTS := chromium:chromium haproxy:haproxy promtool:prometheus systemd-analyze:systemd man:man-db $(DNS_PARTS)
 
 # Where benches keep their results: those that write a page always, others if JSON=FILE says so.
@@ -60,7 +60,7 @@ test-shown: $(TOOLS) $(DIST_TOOLS)
 test-tools: $(TOOLS) ## run the tests that start programs of others: browser, proxy, resolvers, firewall (1.5 min)
 	$(PYTEST) -m process tests/tools
 
-test-dns: $(TOOLS) ## run the tests with dig, kdig, drill, dnsperf, glibc, musl, Knot, unbound, dnsmasq and nft
+test-dns: $(TOOLS) ## run the tests with dig, kdig, drill, dnsperf, two libcs, Knot, unbound, dnsmasq, dnsdist, stubby, nft
 	@for part in $(DNS_PARTS); do \
 		command -v "$${part%%:*}" >/dev/null || \
 		echo "no $${part%%:*}: its tests are skipped (Debian, as root: apt-get install $${part##*:})"; \

@@ -85,7 +85,8 @@ class ReopenRecords(Effect):
 
 @dataclass(slots=True)
 class ReadKeys(Effect):
-    """Read anew the certificates that listeners show, and their keys."""
+    """Read anew the certificates that listeners show, with their keys, and the authorities that are
+    trusted."""
 
 
 class Standing(Enum):

@@ -183,11 +183,10 @@ class Acceptor:
         self.unlisten()
         return True
 
-    def drop_unsecured(self) -> None:
-        """End those that are not secure yet: they come too late for a drain."""
-        for stream in list(self._streams.accepted.values()):
-            if stream.life.state is StreamState.SECURING:
-                self._streams.lose(stream, "this server ends")
+    def unsecured(self) -> list[Stream]:
+        """Return those that are not secure yet: the brain does not know them."""
+        streams = self._streams.accepted.values()
+        return [stream for stream in streams if stream.life.state is StreamState.SECURING]
 
     def _for_askers(self) -> list[Listener]:
         return [each for each in self.listeners.values() if each.service.drains]

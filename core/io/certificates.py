@@ -53,27 +53,36 @@ class Certificates:
         return [Value(DAYS, round(min(days), 1))] if days else []
 
     def _read(self) -> None:
-        """Read all anew."""
-        engine = self._engine
+        """Read all anew, and the authorities of those that are dialled."""
+        tls = self._engine.system.tls
+        for path in tls.authorities:
+            try:
+                tls.load_authorities(path)
+            except (OSError, ValueError) as error:
+                self._refuse(f"the authorities of {path or 'this machine'}", path, error)
         for keys in self._keys():
             try:
-                facts = engine.system.tls.load_keys(keys)
+                days = self._days(tls.load_keys(keys))
             except (OSError, ValueError) as error:
-                why = reason(error) if isinstance(error, OSError) else str(error)
-                text = f"cannot use {keys.certificate} with {keys.key}: {why}; all stays as it was"
-                about = {"file": keys.certificate, "key": keys.key, "reason": why}
-                engine.log.report(text, Level.ERROR, "certificate_refused", about)
+                self._refuse(f"{keys.certificate} with {keys.key}", keys.certificate, error)
             else:
-                days = self._days(facts)
                 level = Level.WARNING if days < _SOON_DAYS else Level.INFO
                 self._say(keys, days, "was read anew, and ", level)
+
+    def _refuse(self, what: str, path: str, error: OSError | ValueError) -> None:
+        """Report that something cannot be used."""
+        why = reason(error) if isinstance(error, OSError) else str(error)
+        text = f"cannot use {what}: {why}; all stays as it was"
+        about = {"file": path, "reason": why}
+        self._engine.log.report(text, Level.ERROR, "certificate_refused", about)
 
     def _days(self, facts: CertificateFacts) -> float:
         return (facts.ends_at - self._engine.system.wall()) / _DAY_S
 
     def _say(self, keys: TlsKeys, days: float, news: str, level: Level) -> None:
         """Report when a certificate ends."""
-        when = f"ends in {days:.0f} days" if days >= 0 else "has ended"
+        when = f"ends in {days:.0f} days" if days >= 1 else "ends within a day"
+        when = when if days >= 0 else "has ended"
         advice = "" if level is Level.INFO else "; renew it, and send SIGHUP"
         text = f"the certificate {keys.certificate} {news}{when}{advice}"
         about = {"file": keys.certificate, "days": round(days, 1)}

@@ -14,7 +14,7 @@ from typing import Any
 from core.brain import Brain
 from core.effects import Stop
 from core.environment import Environment
-from core.events import Event, Woken
+from core.events import Closed, ConnectionEvent, Event, Woken
 from core.io.log import Log
 from core.io.refusals import Refusals
 from core.io.source import Source, Timer
@@ -54,6 +54,17 @@ class Engine:
             event = events.popleft()
             for effect in self.brain.step(event, self.system.now()):
                 performers[type(effect)](effect)
+
+    def drop_events_of(self, name: str) -> None:
+        """Let the brain hear nothing more of a connection that it closes, but that it is gone."""
+
+        def is_dropped(event: Event) -> bool:
+            is_of_it = isinstance(event, ConnectionEvent) and event.conn == name
+            return is_of_it and not isinstance(event, Closed)
+
+        kept = [event for event in self.events if not is_dropped(event)]
+        self.events.clear()
+        self.events += kept
 
     def wake(self, now: float, link_was_full: bool) -> None:
         """Wake the brain, which is due. It waits for `late_turns` at most while answers may still

@@ -73,7 +73,7 @@ class Loop:
         Dialler(engine, self.streams, self.acceptor.own_addresses)
         self.datagrams = DatagramSockets(engine)
         self.host_lookups = LookupRunner(engine)
-        self.signals = SignalHandler(engine, self.acceptor, self.datagrams)
+        self.signals = SignalHandler(engine, self.acceptor, self.streams, self.datagrams)
         self._watchdog = Watchdog(engine)
         engine.performers[Close] = self._do_close
         self.turns = 0
@@ -202,8 +202,12 @@ class Loop:
                 due = timer.due
         self._due = due
         due = min(due, engine.brain.due)
-        is_draining = self.signals.stage is not DrainStage.NONE
-        if is_draining or self.streams.unsent or engine.doomed or self.host_lookups.may_start:
+        if (
+            self.signals.is_hurrying
+            or self.streams.unsent
+            or engine.doomed
+            or self.host_lookups.may_start
+        ):
             timeout_s = 0.0
         elif due == math.inf:
             timeout_s = self._bounds.sleep_s

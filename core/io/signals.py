@@ -1,8 +1,9 @@
 """Signals while the loop runs: a clean end in steps, reloads, and word to a service manager.
 
 The first signal to end begins a drain. Those who wait to be accepted are accepted, some in each
-turn (ACCEPTING); then each connection is read once more, in one turn (READING); then the brain is
-told. A second signal stops the loop at once.
+turn (ACCEPTING); handshakes are waited for, for `drain_grace_s` at most (SECURING); then each
+connection is read once more, in one turn (READING); then the brain is told. A second signal stops
+the loop at once.
 
 Not here: signals before there is a loop, and the pipe they come by (`core/io/process.py`).
 """
@@ -15,6 +16,7 @@ from core.io.acceptor import Acceptor
 from core.io.datagram_sockets import DatagramSockets
 from core.io.engine import Engine
 from core.io.process import Signals
+from core.io.streams import Streams
 from core.operator import DrainAsked, FlushAsked, Level, Notify, ReloadAsked, StatsAsked
 
 
@@ -26,6 +28,7 @@ class DrainStage(Enum):
 
     NONE = "no drain has begun, or the brain has been told"
     ACCEPTING = "those who wait are being accepted"
+    SECURING = "the brain has yet to hear of some, since their handshakes are not done"
     READING = "each connection is being read once more"
 
 
@@ -33,15 +36,22 @@ class SignalHandler:
     """Reads signals, and leads a drain to the point where the brain is told."""
 
     def __init__(
-        self, engine: Engine, acceptor: Acceptor, datagram_sockets: DatagramSockets
+        self,
+        engine: Engine,
+        acceptor: Acceptor,
+        streams: Streams,
+        datagram_sockets: DatagramSockets,
     ) -> None:
         self.stage = DrainStage.NONE
+        self.due = math.inf  # when handshakes are waited for no longer
         self.count = 0  # of those to end
         self._engine = engine
         self._acceptor = acceptor
+        self._streams = streams
         self._datagram_sockets = datagram_sockets
         self._pipe: Signals | None = None
         self._since = 0.0  # when the drain began
+        engine.timers.append(self)
         engine.performers |= {
             Drain: lambda _: self.begin_to_drain(),
             Unlisten: lambda _: self._unlisten(),
@@ -67,6 +77,11 @@ class SignalHandler:
     def to_read(self) -> list[int]:
         """Return the descriptor to read, if signals come."""
         return [] if self._pipe is None else [self._pipe.fileno()]
+
+    @property
+    def is_hurrying(self) -> bool:
+        """Whether a drain goes on with the next turn, whatever happens."""
+        return self.stage in (DrainStage.ACCEPTING, DrainStage.READING)
 
     def give_up(self) -> None:
         """Take no signal any more; the pipe is closed at the end of the turn."""
@@ -130,9 +145,10 @@ class SignalHandler:
         """Go on from this stage, which the turn began in and has read once in."""
         if stage is DrainStage.ACCEPTING:
             self._accept()
+        elif stage is DrainStage.SECURING:
+            self._wait_for_handshakes()
         elif stage is DrainStage.READING:
             self.stage = DrainStage.NONE
-            self._acceptor.drop_unsecured()
             self._engine.events.append(DrainAsked(self._since))
             self._engine.deliver()
 
@@ -146,7 +162,20 @@ class SignalHandler:
     def _accept(self) -> None:
         if self._acceptor.accept_the_last():
             self._datagram_sockets.end_listening()
-            self.stage = DrainStage.READING
+            self._wait_for_handshakes()
+
+    def _wait_for_handshakes(self) -> None:
+        """Let handshakes be done, if any are under way; those that take too long are cut off."""
+        by = self._since + self._engine.environment.bounds.drain_grace_s
+        if self._acceptor.unsecured() and self._engine.system.now() < by:
+            self.stage, self.due = DrainStage.SECURING, by
+            return
+        for stream in self._acceptor.unsecured():
+            self._streams.lose(stream, "this server ends")
+        self.stage, self.due = DrainStage.READING, math.inf
+
+    def expire(self, now: float) -> None:
+        """Do nothing: a turn that is due goes on by itself."""
 
 
 class Watchdog:

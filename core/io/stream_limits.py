@@ -60,6 +60,8 @@ class StreamLimits:
         """End a connection whose time is over."""
         engine = self._streams.engine
         engine.environment.hits[limit.bound] += 1
+        if stream.security is not None:
+            stream.security.take_leave(stream)
         self._streams.lose(stream, why or limit.why)
         engine.deliver()
 

@@ -57,7 +57,8 @@ class StreamSecurity:
             plain = layer.receive(data)
         except SecurityError as error:
             self._kind = error.kind
-            self._say_why(stream)
+            if not stream.waiting:
+                self._say(stream)
             streams.lose(stream, str(error))
             return b""
         if stream.life.state is StreamState.DEAF:
@@ -71,11 +72,10 @@ class StreamSecurity:
             self.secured(stream)
         return plain
 
-    def _say_why(self, stream: "Stream") -> None:
-        """Send what the layer has to say of a failure, if the peer takes that."""
+    def _say(self, stream: "Stream") -> None:
+        """Send what the layer has to say at the end, if the peer takes that."""
         with suppress(OSError):
-            if not stream.waiting:
-                stream.socket.send(self._layer.seal(b""))
+            stream.socket.send(self._layer.seal(b""))
 
     # -- out -----------------------------------------------------------------------------------
 
@@ -90,6 +90,12 @@ class StreamSecurity:
         """Say, behind all that was sealed, that we send nothing more."""
         self._layer.end()
         connection.count(self._layer.unsent)
+
+    def take_leave(self, stream: "Stream") -> None:
+        """Tell the peer of a stream that is about to be closed, if it is owed nothing."""
+        if stream.life.state is StreamState.OPEN and not stream.waiting:
+            self._layer.end()
+            self._say(stream)
 
     # -- the end -------------------------------------------------------------------------------
 

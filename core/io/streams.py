@@ -204,7 +204,7 @@ class Streams:
     def close(self, name: str) -> None:
         """Begin a staged close."""
         stream = self._living(name)
-        self._drop_events_of(name)
+        self.engine.drop_events_of(name)
         stream.is_paused = False
         self.limits.mid_message.stop(stream)
         stream.close()
@@ -214,7 +214,7 @@ class Streams:
         self.after_flush(stream, self.engine.system.now())
 
     def _do_abort(self, effect: Abort) -> None:
-        self._drop_events_of(effect.conn)
+        self.engine.drop_events_of(effect.conn)
         stream = self.accepted.get(effect.conn) or self.dialled[effect.conn]
         if not stream.is_closed:  # else its dial failed in this step: Closed will come
             self.lose(stream, "given up")
@@ -227,13 +227,6 @@ class Streams:
         stream = self._living(effect.conn)
         stream.is_paused = False
         stream.reads_again()
-
-    def _drop_events_of(self, name: str) -> None:
-        """Let the brain hear nothing more of a connection that it closes, but that it is gone."""
-        events = self.engine.events
-        kept = [each for each in events if not (isinstance(each, Backlogged) and each.conn == name)]
-        events.clear()
-        events += kept
 
     def _living(self, name: str) -> Stream:
         """Return the living connection of this name. KeyError: the brain named one that is gone."""

@@ -31,6 +31,11 @@ class TlsContexts:
 
         self._dialled[path] = dialled_context(path)
 
+    @property
+    def authorities(self) -> list[str]:
+        """The files of authorities that have been read; an empty one stands for the system's."""
+        return list(self._dialled)
+
     def load_keys(self, keys: TlsKeys) -> CertificateFacts:
         """Read a certificate and its key, which are shown from now on; return what it says. Blocks.
         Raises OSError, and ValueError: they are of no use; those before are kept then."""

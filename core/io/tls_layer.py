@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from core.io.secure_layer import SecurityError
+from core.io.secure_layer import UNFINISHED, SecurityError
 from core.tls import CertificateFacts, TlsKeys
 
 _RECORD_BYTES_MAX = 16_384  # plain bytes of a record (RFC 8446, section 5.1)
@@ -63,6 +63,8 @@ class TlsLayer:
             return b"".join(self._records())
         except ssl.SSLWantReadError:
             return b""
+        except ssl.SSLZeroReturnError:
+            raise SecurityError("it has ended the TLS handshake", UNFINISHED) from None
         except ssl.SSLError as error:
             raise self._security_error(error) from None
 
@@ -130,6 +132,9 @@ def dialled_context(authorities: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     _restrict(context)
     if not authorities:
+        known = ssl.get_default_verify_paths()
+        if known.cafile is None and (known.capath is None or not any(Path(known.capath).iterdir())):
+            raise ValueError("this machine has none")
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
         return context
     Path(authorities).open("rb").close()  # else its name is not in the error

@@ -87,7 +87,7 @@ SERVER_HEALTH: Transitions[HealthState, HealthEvent] = {
         E.SAYS_NOTHING: S.SILENT,
         E.FAILS: S.FAILING,
         E.NO_WAY: STAY,
-        E.GONE: STAY,
+        E.GONE: S.DOWN,
     },
     S.DOWN: {
         E.GOOD: S.UP,
@@ -97,6 +97,7 @@ SERVER_HEALTH: Transitions[HealthState, HealthEvent] = {
         E.GONE: STAY,
     },
 }
+_OF_CONNECTION = frozenset({S.UNREACHABLE, S.DOWN})  # another reason is news, too
 _MEANWHILE = {  # of LS
     S.STALLED: "it gets nothing new",
     S.SILENT: "it is tried once a second",
@@ -166,13 +167,15 @@ class Health:
     def _take(self, event: HealthEvent, why: str) -> list[Effect]:
         before = self.life.state
         state = self.life.fire(event)
-        if state is before:
+        is_still = state is before
+        if is_still and (state not in _OF_CONNECTION or why == self.why):
             return []
         self.why = why
-        self.since = self._wall()
+        if not is_still:
+            self.since = self._wall()
         if self._is_mute:
             return []
-        words = [f"{self._server} is {state.name.lower()}"]
+        words = [f"{self._server} is {'still ' * is_still}{state.name.lower()}"]
         if state in _MEANWHILE:
             words.append(f"({why}); {_MEANWHILE[state]}")
         if self.address:

@@ -12,7 +12,7 @@ from core.effects import Effect
 from core.environment import Environment
 from core.machine import Machine
 from core.tls import ServerIdentity
-from nodes.ls.health import Health
+from nodes.ls.health import Health, HealthState
 from nodes.ls.link_state import ANSWERING, ASKED_NOW, LINK, LIVE, LinkEvent, LinkState
 from nodes.ls.reply_counts import ReplyCounts
 
@@ -55,6 +55,11 @@ class Link:
     def is_live(self) -> bool:
         """Return whether it is asked, at once or in slices, and an answer can be hoped for."""
         return self.life.state in LIVE
+
+    @property
+    def is_coming(self) -> bool:
+        """Return whether its first dial is under way, so that nothing bad is known of it."""
+        return self.life.state is LinkState.DIALING and self.health.life.state is HealthState.NEW
 
     @property
     def is_answering(self) -> bool:

@@ -91,9 +91,11 @@ class TableLink(Upstream):
                 self._streak.end()
                 return Replies(link.health.good(), link_change=LinkChange.CAME_UP)
             case Closed(why=why):
+                has_been_said = link.life.state is LinkState.CLOSING
                 if link.lost(now):
                     self.whereabouts.went_away(now)
-                return Replies(link.health.lost(why), link_change=LinkChange.OTHER)
+                effects = [] if has_been_said else link.health.lost(why)
+                return Replies(effects, link_change=LinkChange.OTHER)
             case Ended():
                 effects = [*link.give_up("it ended"), Close(link.conn)]
                 return Replies(effects, link_change=LinkChange.OTHER)

@@ -75,7 +75,7 @@ class Upstreams(Monitored):
         unawaited = without(self.awaited, awaited) | without(self._live, live)
         self.present, self._live, self.awaited = present, live, awaited
         self.is_holding = is_holding
-        self.failing = without(self.resolvers, live)
+        self.failing = without(self.resolvers, live | awaited)
         return reconnected, unawaited
 
     def _is_awaited(self, upstream: Upstream) -> bool:

@@ -195,7 +195,10 @@ def test_a_reason_of_the_kernel_is_unreachable_another_is_down() -> None:
         health = Health("TS1", "", Environment())
         (report,) = health.lost(why)
         assert health.life.state is state and why in str(report) and health.is_bad
-        assert health.lost("no answer") == []  # it is said once
+        assert health.lost(why) == []  # it is said once
+        (report,) = health.lost("no answer")  # another reason is news, too
+        assert health.life.state is S.DOWN and "no answer" in str(report)
+        assert ("still" in str(report)) is (state is S.DOWN) and health.lost("no answer") == []
 
 
 def test_a_muted_server_says_nothing_and_changes_nevertheless() -> None:

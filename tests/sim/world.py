@@ -129,6 +129,10 @@ class SimContexts:
     def __init__(self, host: "Host") -> None:
         self._host = host
 
+    @property
+    def authorities(self) -> list[str]:
+        return list(self._host.authorities)
+
     def load_authorities(self, path: str) -> None:
         if path not in self._host.authorities:
             raise error(errno.ENOENT)

@@ -79,7 +79,7 @@ class ResolverLink(Upstream):
 
     @property
     def is_awaited(self) -> bool:
-        return self.link.is_live and not self.resolver.grace.is_silent
+        return (self.link.is_live or self.link.is_coming) and not self.resolver.grace.is_silent
 
     def grace_s(self, now: float, *, is_failure: bool, is_early: bool) -> float:
         return self.resolver.grace.grace_s(now, is_failure=is_failure)
@@ -117,8 +117,9 @@ class ResolverLink(Upstream):
             if self.resolver.is_ready:
                 self._come_up(replies, now)
         elif isinstance(event, Closed) and self.resolver.is_gone:
+            if link.life.state is not LinkState.CLOSING:  # else why has been said
+                replies.effects += link.health.lost(event.why)
             link.lost(now, self.resolver.redial_s)
-            replies.effects += link.health.lost(event.why)
             replies.link_change = LinkChange.OTHER
         self.look()
         return replies

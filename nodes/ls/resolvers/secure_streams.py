@@ -6,8 +6,9 @@ says Opened no sooner.
 
 - Questions without a reply on a stream that ends are asked again by the next one, `resends_max`
   times at most: one of them may be what ends the streams. A stream that was closed with questions
-  left may have been closed for their number: the next one has twice as many at once as that one
-  replied to. Two streams in a row that end without a reply are of no use: the resolver is down.
+  left may have been closed for their number: the next one has as many at once as that one replied
+  to, and twice as many each time that all have a reply. Two streams in a row that bring no reply,
+  though they are asked, or end at once, are of no use: the resolver is down.
 - A stream that is asked and brings nothing for `join_s` retires, and another one is asked beside
   it; replies by the first one still count. Until that one is closed there is no third.
 
@@ -52,7 +53,7 @@ class SecureStreams:
         self._is_wanted = is_wanted
         self._socket: ResolverSocket | None = None  # the one that is asked, or being opened
         self._most = math.inf  # how many questions it may have without a reply
-        self._was_useless = False  # the stream before brought no reply to what it was asked
+        self._was_useless = False  # the stream before brought no reply
 
     # -- dialling ----------------------------------------------------------------------------------
 
@@ -80,6 +81,7 @@ class SecureStreams:
     def opened(self, socket: ResolverSocket, now: float) -> list[Effect]:
         """Send by a stream that is there what still waits for it."""
         socket.life.fire(SocketEvent.OPENED)
+        socket.heard_at = now
         self.waiting = {q: moves for q, moves in self.waiting.items() if self._is_wanted(q)}
         return self.send_waiting(now)
 
@@ -145,13 +147,14 @@ class SecureStreams:
             return self.send_waiting(now), [], False
         self._socket = None
         unanswered = self._unanswered(socket)
-        is_useless = bool(unanswered) and not socket.replies
+        is_short = now < socket.heard_at + self._bounds.join_s
+        is_useless = not socket.replies and (bool(unanswered) or is_short)
         was_useless, self._was_useless = self._was_useless, is_useless
         if is_useless and was_useless:
             self.waiting.clear()
             return [], [], True
         if unanswered:
-            self._most = max(1, 2 * socket.replies)
+            self._most = max(1, socket.replies)
         most = self._bounds.resends_max
         failed = [question for question, moves in unanswered.items() if moves > most]
         for question in failed:

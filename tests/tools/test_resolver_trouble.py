@@ -69,7 +69,8 @@ def a_site(run: Programs, ports: list[int], timeout_s: float = 2 * PATIENCE_S) -
 class Steady:
     """A client whose questions go out at a rate; each has to have exactly one reply."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, rate: float = _RATE) -> None:
+        self.rate = rate
         self.client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.client.connect((LOOPBACK, port))
         self.asked: list[float] = []  # when, by number
@@ -85,7 +86,7 @@ class Steady:
         """Ask so many more, at their times, and read replies meanwhile."""
         began = time.monotonic()
         for number in range(count):
-            self.read_until(began + number / _RATE)
+            self.read_until(began + number / self.rate)
             self.asked.append(time.monotonic())
             head = len(self.asked).to_bytes(2) + RD.to_bytes(2) + b"\0\1\0\0\0\0\0\0"
             self.client.send(head + name(f"n{len(self.asked) % 100}.example") + b"\0\1\0\1")

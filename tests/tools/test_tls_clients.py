@@ -58,7 +58,7 @@ class Site:
         self.keys = Issued(str(folder / "certificate.pem"), str(folder / "key.pem"))
         self.put(keys or authority().issue(NAME, LOOPBACK, kind=EC))
         table = run.table("table", *ROWS)
-        _, ts_port = run.ts(table, 0, "--answer-unknown")
+        self.ts, ts_port = run.ts(table, 0, "--answer-unknown")
         self.tls = free_port()
         self.ls, self.lines = run.ls(
             [ts_port], "--dns", 0, "--dns-tls", f"{LOOPBACK}:{self.tls}",
@@ -319,6 +319,13 @@ def ask_by_tls(site: Site) -> list[str]:
         return client.ask(NAMES[0])
 
 
+def is_taken(port: int) -> bool:
+    """Return whether a client that comes to this port is taken."""
+    with suppress(OSError), Client(port):
+        return True
+    return False
+
+
 # -- nonsense --------------------------------------------------------------------------------------
 
 
@@ -363,6 +370,24 @@ def test_clients_of_nonsense_hold_up_nobody(run: Programs) -> None:
         wait_for(lambda: site.ls.descriptors() <= held, "all of them are gone")
         assert old.ask(*NAMES) == ADDRESSES
     assert site.ls.process.poll() is None
+
+
+@at_once
+def test_a_drain_answers_first_and_ends_as_it_should(run: Programs) -> None:
+    """A client that has its replies hears close_notify, and takes nothing for cut short."""
+    site = Site(run)
+    with Client(site.tls) as client:
+        assert client.ask("n1.example") == ["10.0.0.1"]
+        site.ts.signal(signal.SIGSTOP)
+        client.stream.sendall(frames("n5.example"))
+        wait_for(lambda: stats(site.lines)["asked"] == "2", "LS is asked")
+        site.ls.signal(signal.SIGTERM)
+        wait_for(lambda: not is_taken(site.tls), "LS takes nobody more")
+        site.ts.signal(signal.SIGCONT)
+        assert client.hear(1) == ["10.0.0.5"]
+        client.stream.suppress_ragged_eofs = False
+        assert client.stream.recv(1) == b""
+    assert site.ls.exits() == 0
 
 
 @at_once
@@ -470,11 +495,13 @@ upstream_recursive_servers:
 
 
 @dig
+@pytest.mark.parametrize("more", [[], ["--workers", "2"]], ids=["alone", "workers"])
 @at_once
-def test_ls_in_front_of_ls_asks_by_tls(site: Site, run: Programs) -> None:
+def test_ls_in_front_of_ls_asks_by_tls(site: Site, run: Programs, more: list[str]) -> None:
     upstream = f"tls://{LOOPBACK}:{site.tls}#{NAME}"
     words = ("--dns", 0, "--dns-upstream", upstream, "--tls-ca", authority().file)
-    ls, _ = run.ls([], *words, "--dns-timeout", PATIENCE_S, linked=False)
+    ls, port = run.ls([], *words, "--dns-timeout", PATIENCE_S, *more, linked=False)
+    wait_for(lambda: stats(port)["DNS1.link"] == "UP", "it has shaken hands")
     port = ls.listener("DNS")
     for name, address in zip(NAMES[:20], ADDRESSES, strict=False):
         assert with_dig(str(port), "+short", name) == f"{address}\n"
@@ -579,7 +606,8 @@ def test_a_storm_of_handshakes_costs_no_datagram(run: Programs, words: list[str]
                     one.sendall(first)
             steady.ask(60)
         assert steady.finish() == {"data": 130}
-    wait_for(lambda: ask_by_tls(site) == ADDRESSES[:1], "clients are served after it")
+    wait_for(lambda: is_taken(site.tls), "there is room again")
+    assert ask_by_tls(site) == ADDRESSES[:1]
 
 
 @dnsperf

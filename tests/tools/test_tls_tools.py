@@ -12,6 +12,7 @@ Not here: LS as a server of TLS (`tests/tools/test_tls_clients.py`), and its lay
 (`tests/io/test_tls_layer.py`).
 """
 
+import math
 import random
 import select
 import signal
@@ -389,6 +390,9 @@ def test_a_server_that_ends_after_each_reply_loses_none(run: Programs, manner: s
         _, _, dns = a_site(run, [tls(server.port)], *NO_WAIT)
         assert ask(dns, *NAMES) == ADDRESSES
         assert server.handshakes >= len(NAMES)
+        with Steady(dns, rate=math.inf) as all_at_once:
+            all_at_once.ask(50)
+            assert all_at_once.finish() == {"data": 50}
 
 
 @pytest.mark.parametrize(
@@ -548,7 +552,8 @@ def test_a_server_of_tls_1_1_alone_is_not_taken(run: Programs) -> None:
         ls, _, dns = a_site(run, [tls(server.port)], up=0, timeout_s=0.5)
         ls.logs("DNS1 is down (")
         assert ask(dns, "n1.example") == [SERVFAIL]
-        assert not server.queries and server.failures
+        wait_for(lambda: server.failures, "no handshake is done")
+        assert not server.queries
 
 
 # -- never in the clear ----------------------------------------------------------------------------

@@ -144,7 +144,7 @@ class Stream(Connection):
         streams.engine.read_fds_stale = True
         streams.limits.mid_message.stop(self)
         if was_securing:
-            streams.gone(self, "it has ended the TLS handshake")
+            streams.lose(self, "it has ended the TLS handshake")
         elif self.is_closed:
             # DEAF until its end: that peer did not take all that it was owed.
             streams.gone(self, "the peer stopped reading" if is_heard else "")

@@ -391,6 +391,16 @@ def test_a_drain_answers_first_and_ends_as_it_should(run: Programs) -> None:
 
 
 @at_once
+def test_an_idle_stream_ends_as_it_should(run: Programs) -> None:
+    """Without close_notify a client would have to take what it has for cut short."""
+    site = Site(run, "--bound", "dns_idle_s=0.5")
+    with Client(site.tls) as client:
+        assert client.ask("n1.example") == ["10.0.0.1"]
+        client.stream.suppress_ragged_eofs = False
+        assert client.stream.recv(1) == b""
+
+
+@at_once
 def test_clear_text_after_a_handshake_ends_its_stream(site: Site) -> None:
     with Client(site.tls) as client:
         assert client.ask("n1.example") == ["10.0.0.1"]

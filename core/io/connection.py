@@ -98,15 +98,20 @@ class Connection:
 
     # -- out -----------------------------------------------------------------------------------
 
-    def send(self, data: bytes) -> None:
-        """Append bytes. To a peer that takes nothing more they are dropped: it will not be there to
-        miss them."""
+    def send(self, data: bytes) -> bool:
+        """Append bytes; return whether this took what waits over the high mark.
+
+        To a peer that takes nothing more they are dropped: it will not be there to miss them.
+        """
         if self.life.state not in SENT_TO:
             if self.life.state is StreamState.DEAF:
-                return
+                return False
             raise AssertionError(f"{self.name}: sent to while {self.life.state.name}")
         self._fresh.append(data)
-        self.count(len(data))
+        self.waiting += len(data)
+        if self._owed is not None:
+            self._owed.owed_bytes += len(data)
+        return self.waiting > self._high and self.is_over_high()
 
     def count(self, more: int) -> None:
         """Count bytes that wait, too; or, if negative, that do not."""
@@ -129,7 +134,11 @@ class Connection:
         """
         left = self._left
         if not left:
-            left = self._left = memoryview(self._take_fresh())
+            fresh = b"".join(self._fresh)
+            self._fresh.clear()
+            if self.security is not None:
+                fresh = self.security.seal(self, fresh)
+            left = self._left = memoryview(fresh)
         count = send(left[:most] if len(left) > most else left)
         left = left[count:]
         if not left:
@@ -137,18 +146,15 @@ class Connection:
         elif 2 * len(left) < len(left.obj):  # type: ignore[arg-type]
             left = memoryview(bytes(left))
         self._left = left
-        self.count(-count)
+        self.waiting -= count
+        if self._owed is not None:
+            self._owed.owed_bytes -= count
         if self.life.state is not _OPEN:
             self._flushed_maybe()
         if self.weight.state is _LIGHT or self.waiting >= self._low:
             return False
         self.weight.fire(BacklogEvent.UNDER_LOW)
         return True
-
-    def _take_fresh(self) -> bytes:
-        fresh = b"".join(self._fresh)
-        self._fresh.clear()
-        return fresh if self.security is None else self.security.seal(self, fresh)
 
     def send_failed(self) -> None:
         """Take note that nothing more will be taken, ever."""
@@ -160,7 +166,9 @@ class Connection:
     def close(self) -> None:
         """Begin a staged close."""
         if self.security is not None and self.life.state in SENT_TO:
-            self._left = memoryview(bytes(self._left) + self._take_fresh())
+            sealed = self.security.seal(self, b"".join(self._fresh))
+            self._fresh.clear()
+            self._left = memoryview(bytes(self._left) + sealed)
             self.security.end(self)
         self.life.fire(StreamEvent.CLOSE_ASKED)
         self._flushed_maybe()

@@ -28,7 +28,7 @@ from core.io.listener import Admit, Service, everybody
 from core.io.log import Log
 from core.io.outputs import Destinations, Outputs
 from core.io.read_list import ReadList
-from core.io.signals import DrainStage, SignalHandler, Watchdog
+from core.io.signals import HURRIED, DrainStage, SignalHandler, Watchdog
 from core.io.streams import Streams
 from core.io.system import Socket, System
 from core.metrics import Metric, Value
@@ -202,12 +202,8 @@ class Loop:
                 due = timer.due
         self._due = due
         due = min(due, engine.brain.due)
-        if (
-            self.signals.is_hurrying
-            or self.streams.unsent
-            or engine.doomed
-            or self.host_lookups.may_start
-        ):
+        is_hurrying = self.signals.stage in HURRIED
+        if is_hurrying or self.streams.unsent or engine.doomed or self.host_lookups.may_start:
             timeout_s = 0.0
         elif due == math.inf:
             timeout_s = self._bounds.sleep_s

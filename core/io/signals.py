@@ -32,6 +32,9 @@ class DrainStage(Enum):
     READING = "each connection is being read once more"
 
 
+HURRIED = frozenset({DrainStage.ACCEPTING, DrainStage.READING})  # it goes on with the next turn
+
+
 class SignalHandler:
     """Reads signals, and leads a drain to the point where the brain is told."""
 
@@ -77,11 +80,6 @@ class SignalHandler:
     def to_read(self) -> list[int]:
         """Return the descriptor to read, if signals come."""
         return [] if self._pipe is None else [self._pipe.fileno()]
-
-    @property
-    def is_hurrying(self) -> bool:
-        """Whether a drain goes on with the next turn, whatever happens."""
-        return self.stage in (DrainStage.ACCEPTING, DrainStage.READING)
 
     def give_up(self) -> None:
         """Take no signal any more; the pipe is closed at the end of the turn."""

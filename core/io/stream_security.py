@@ -65,7 +65,10 @@ class StreamSecurity:
             layer.seal(b"")  # it would not take that
         elif layer.unsent > before:
             stream.count(layer.unsent - before)
-            streams.is_to_send(stream)
+            if stream.is_over_high():
+                streams.went_over_high(stream)
+            if stream.fd not in streams.engine.write_fds:
+                streams.unsent[stream] = None
         if was_securing and layer.is_secured:
             stream.life.fire(StreamEvent.SECURED)
             streams.handshakes.succeed()

@@ -130,21 +130,20 @@ class Streams:
         engine = self.engine
         if engine.wire is not None and stream.framer.is_text:
             engine.wire.sent(effect.conn, effect.data)
-        stream.send(effect.data)
-        self.is_to_send(stream)
-
-    def is_to_send(self, stream: Stream) -> None:
-        """Have it sent to in this turn, since more waits."""
-        engine = self.engine
-        if stream.is_over_high():
-            if stream.accepted:
-                engine.environment.hits["owed_bytes_high"] += 1
-                engine.read_fds_stale = True
-            else:
-                engine.environment.hits["waiting_bytes_high"] += 1
-                engine.events.append(Backlogged(stream.name))
+        if stream.send(effect.data):
+            self.went_over_high(stream)
         if stream.fd not in engine.write_fds:
             self.unsent[stream] = None
+
+    def went_over_high(self, stream: Stream) -> None:
+        """Take note that more waits for it than its high mark."""
+        engine = self.engine
+        if stream.accepted:
+            engine.environment.hits["owed_bytes_high"] += 1
+            engine.read_fds_stale = True
+        else:
+            engine.environment.hits["waiting_bytes_high"] += 1
+            engine.events.append(Backlogged(stream.name))
 
     def send(self, now: float) -> None:
         """Send once on each connection that has bytes and is not known to be blocked."""

@@ -59,9 +59,9 @@ def test_every_byte_goes_out_once_and_in_order(steps: list[bytes | int]) -> None
 @pytest.mark.parametrize(("make", "high", "low"), [(accepted, 10, 4), (dialled, 30, 8)])
 def test_a_mark_is_told_once_when_it_is_crossed(make: type, high: int, low: int) -> None:
     connection: Connection = make()
-    for size, is_over in ((high, False), (1, True), (100, False)):
-        connection.send(b"x" * size)
-        assert connection.is_over_high() is is_over
+    assert not connection.send(b"x" * high)
+    assert connection.send(b"x")
+    assert not connection.send(b"x" * 100)
     told = 0
     while connection.waiting:
         heavy = connection.weight.state is BacklogState.HEAVY
@@ -75,7 +75,7 @@ def test_a_dialled_connection_is_read_whatever_waits_for_it() -> None:
     for make, reads in ((accepted, False), (dialled, True)):
         connection = make()
         connection.send(b"x" * 100)
-        assert connection.is_over_high()
+        assert connection.weight.state is BacklogState.HEAVY
         assert connection.is_reading is reads
 
 
@@ -130,8 +130,7 @@ def test_a_deaf_peer_is_still_heard_and_sent_nothing() -> None:
     connection.send(b"x" * 100)
     connection.send_failed()
     assert connection.life.state is StreamState.DEAF and connection.waiting == 0
-    connection.send(b"y")
-    assert connection.waiting == 0
+    assert not connection.send(b"y") and connection.waiting == 0
     assert connection.life.state in HEARD
     connection.receive_eof()
     assert connection.is_closed

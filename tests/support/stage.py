@@ -230,8 +230,7 @@ class Stage:
                 connection = self.connections[conn]
                 are_lines = connection.framer.is_text and role_of(conn) is not Role.HTTP
                 assert data.endswith(b"\n") or not are_lines
-                connection.send(data)
-                if connection.is_over_high() and not connection.accepted:
+                if connection.send(data) and not connection.accepted:
                     self._events.append(Backlogged(conn))
             case SendTo(conn, datagrams):
                 assert datagrams

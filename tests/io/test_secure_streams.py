@@ -460,6 +460,7 @@ def test_a_client_is_idle_from_its_handshake_on(build: Callable[..., House]) -> 
     house.wait(1.1)
     assert house.of(A)[1:] == [Closed(A, "silent for long")]
     assert house.loop.hits == {"dns_idle_s": 1}
+    assert guest.look().has_ended and guest.layer.kinds.endswith("e")
 
 
 def test_a_dial_may_be_given_up_in_its_handshake(house: House) -> None:
@@ -553,18 +554,51 @@ def test_few_are_accepted_in_a_turn(house: House) -> None:
 # -- the end of all --------------------------------------------------------------------------------
 
 
-def test_a_drain_ends_those_in_their_handshake(house: House) -> None:
-    """Secure ones have their last words read."""
+def test_a_drain_waits_for_handshakes_for_a_while(house: House) -> None:
+    """Clients whose handshake is done in time are heard, the others cut off."""
     secure = house.met(A)
-    unsecured = [house.guest() for _ in range(3)]
+    unsecured = [house.guest() for _ in range(4)]
     unsecured[1].put(HELLO[:5])
-    house.turn(2)
-    secure.put(record(b"d", b"x\n"))
+    unsecured[2].put(HELLO)
     house.system.waker.send(bytes([15]))
-    house.until(lambda: house.brain.of(DrainAsked))
-    assert house.of(A) == [OPENED[A], Received(A, b"x\n")]
-    house.turn()
-    assert list(house.loop.streams.accepted) == [A]
-    assert all(peer.look().has_ended for peer in unsecured)
+    house.turn(5)
+    secure.put(record(b"d", b"x\n"))
+    unsecured[2].put(DONE + record(b"d", b"y\n"))
+    house.wait(0.9)
+    assert house.brain.of(DrainAsked) == []
+    house.wait(0.2)
+    assert house.brain.heard[-1] == DrainAsked(100.0)
+    assert house.brain.of(Received) == [Received(A, b"x\n"), Received("tls-client-4", b"y\n")]
+    assert list(house.loop.streams.accepted) == [A, "tls-client-4"]
+    assert [peer.look().has_ended for peer in unsecured] == [True, True, False, True]
     assert house.metric("tls_failed_unfinished") == 3
     assert house.said == [b"tls-client-3 is not served: this server ends\n"]
+
+
+def test_a_drain_goes_on_once_all_handshakes_are_done(house: House) -> None:
+    """However they end, and at once."""
+    guests = [house.guest() for _ in range(2)]
+    guests[0].put(HELLO)
+    house.system.waker.send(bytes([15]))
+    house.turn(5)
+    assert house.brain.of(DrainAsked) == []
+    guests[0].put(DONE)
+    guests[1].end()
+    house.turn(5)
+    assert house.brain.of(DrainAsked) == [DrainAsked(100.0)]
+    assert list(house.loop.streams.accepted) == [A]
+
+
+@pytest.mark.parametrize("first", [Opened, Received])
+@pytest.mark.parametrize("effect", [Close, Abort])
+@pytest.mark.parametrize("conn", [A, TS])
+def test_one_that_is_closed_is_not_heard_of_any_more(
+    house: House, conn: str, effect: type[Close | Abort], first: type
+) -> None:
+    """Also where more came in the same read: a query, say, and the end right behind it."""
+    house.brain.on = lambda event: [effect(conn)] if isinstance(event, first) else []
+    peer = house.guest() if conn == A else house.dialled()
+    peer.put((HELLO + DONE if conn == A else WELCOME) + record(b"d", b"x\n") + record(b"e"))
+    house.until(lambda: house.brain.of(Closed))
+    heard = [OPENED[conn], Received(conn, b"x\n")][: 1 if first is Opened else 2]
+    assert house.of(conn) == [*heard, Closed(conn, "" if effect is Close else "given up")]

@@ -130,6 +130,7 @@ def dialled_context(authorities: str) -> ssl.SSLContext:
     """Return a context to dial with that trusts the authorities in a file, or, if that is empty,
     the system's. Raises OSError, and ValueError: there are none."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.hostname_checks_common_name = False  # RFC 9525, section 2
     _restrict(context)
     if not authorities:
         known = ssl.get_default_verify_paths()

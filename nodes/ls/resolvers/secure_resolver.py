@@ -25,7 +25,7 @@ from nodes.ls.resolvers.reply_matcher import QuestionInterest, ResolverReplies
 from nodes.ls.resolvers.reply_ranks import ReplyRanks
 from nodes.ls.resolvers.resolver import RESENT, STREAMED, WAITING, Resolver
 from nodes.ls.resolvers.secure_streams import SecureStreams
-from nodes.ls.resolvers.sockets import ResolverSocket, SocketState
+from nodes.ls.resolvers.sockets import KNOWN, ResolverSocket, SocketState
 from nodes.ls.resolvers.tries import TRY
 
 _USELESS = "its streams end without a reply"
@@ -92,8 +92,9 @@ class SecureResolver(Resolver):
         else:
             replies.effects, failed, are_useless = self.streams.lost(socket, now)
             replies.denials = [(each, QuestionEvent.FAILURE_SAID, None) for each in failed]
-            if are_useless:
-                self._down(replies, _USELESS)
+            if are_useless:  # a server may refuse us only once the handshake is done (TLS 1.3)
+                said = f": {why}" if why and state in KNOWN else ""
+                self._down(replies, f"{_USELESS}{said}")
             elif socket.replies and now < self._asked_at + self._bounds.away_s:
                 replies.effects += self.streams.dial()
         self.in_flight.forget(socket)

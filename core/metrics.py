@@ -32,7 +32,8 @@ class Metric:
     empty for the whole program. `family`: see above; `family_about` explains it, and `label` is a
     label with its value. `words`: all that a state may be. `is_text`: it is for people, and no
     metric of Prometheus. `is_kept`: it still has the name, too, that it had before its family.
-    `is_common`: all programs that Prometheus watches have it by the same name."""
+    `is_common`: all programs that Prometheus watches have it by the same name. `is_shared`: it is
+    one thing for all workers, so that they are not added up: the least counts."""
 
     name: str
     about: str
@@ -45,6 +46,7 @@ class Metric:
     is_text: bool = False
     is_kept: bool = False
     is_common: bool = False
+    is_shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,9 @@ from core.tls import TlsKeys
 
 REPLACED = Metric("replaced", "Connections that parted for one of another address")
 TURNED_AWAY = refused_for("turned_away", "Connections for which there was no place", "busy")
-TLS_LIMITED = refused_for("tls_limited", "TLS connections beyond what an address may have", "rate")
+TLS_LIMITED = refused_for(
+    "tls_limited", "TLS connections beyond what an address may have", "tls_rate"
+)
 CLIENTS_MAX = Metric("clients_max", "Clients that there may be at once", is_level=True)
 
 
@@ -75,7 +77,7 @@ class Acceptor:
             Value(TURNED_AWAY, self._turned_away),
             Value(REPLACED, self._replaced),
             Value(CLIENTS_MAX, self._descriptors.clients_max),
-            *self._streams.handshakes.metrics(),
+            *self._streams.handshakes.metrics(are_due=bool(self.keys())),
             *([Value(TLS_LIMITED, self._limited)] if self.keys() else ()),
             *self._certificates.metrics(),
         ]

@@ -16,7 +16,9 @@ from core.metrics import Metric, Value
 from core.operator import Level, ReadKeys
 from core.tls import CertificateFacts, TlsKeys
 
-DAYS = Metric("tls_days", "Days until the certificate of --dns-tls ends", is_level=True)
+DAYS = Metric(
+    "tls_days", "Days until the certificate of --dns-tls ends", is_level=True, is_shared=True
+)
 _DAY_S = 86_400.0
 _SOON_DAYS = 14
 

@@ -48,9 +48,10 @@ class Handshakes:
         text = f"{client} is not served: {why}"
         self._log.report(text, Level.INFO, "tls_failed", about, f"not served: {kind}")
 
-    def metrics(self) -> list[Value]:
-        """Return what is counted, if there was any."""
-        if not self._done and not self._failed:
+    def metrics(self, *, are_due: bool) -> list[Value]:
+        """Return what is counted, if there was any; or in any case, where `are_due`: what appears
+        with its first count is not seen to rise."""
+        if not (are_due or self._done or self._failed):
             return []
         failed = [Value(metric, self._failed[kind]) for kind, metric in TLS_FAILED.items()]
         return [Value(TLS_DONE, self._done), *failed]

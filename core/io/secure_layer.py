@@ -20,10 +20,10 @@ class SecurityError(Exception):
 
 UNFINISHED = "unfinished"
 KINDS = {
-    "expired": "the certificate of the server has ended, or has not begun",
-    "wrong_name": "the certificate of the server is for another name",
-    "untrusted": "the certificate of the server is by no authority that is trusted",
-    "certificate": "the certificate of the server is of no use otherwise",
+    "expired": "the server's certificate has ended, or has not begun",
+    "wrong_name": "the server's certificate is for another name",
+    "untrusted": "the server's certificate is by no trusted authority",
+    "certificate": "the server's certificate is of no use otherwise",
     "refused": "the peer has refused: our certificate, say",
     "protocol": "what came is no TLS, or none that both know",
     UNFINISHED: "the peer has ended, or took too long",

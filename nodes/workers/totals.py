@@ -1,7 +1,8 @@
 """Totals: what all workers count together, and what each of them hears of it.
 
 Numbers add up, also those of workers that are gone as long as they only rise: a counter that falls
-would look like a new start. Words that differ stand side by side. A worker hears of the others only
+would look like a new start. Of a number that they share the least counts, and words that differ
+stand side by side. A worker hears of the others only
 what has changed since it last did, so that an idle server costs nothing.
 
 Not here: how reports travel (`messages.py`).
@@ -28,7 +29,7 @@ def summed(parts: Iterable[Values]) -> Values:
     for part in parts:
         for key, value in part.items():
             if key in sums:
-                value = Value(value.metric, _joined(sums[key].value, value.value), value.subject)
+                value = _joined(sums[key], value)
             sums[key] = value
     return sums
 
@@ -106,7 +107,11 @@ def _counters(values: Values) -> Values:
     return {key: value for key, value in values.items() if not value.metric.is_level}
 
 
-def _joined(a: int | float | str, b: int | float | str) -> int | float | str:
+def _joined(one: Value, other: Value) -> Value:
+    a, b = one.value, other.value
+    joined: int | float | str
     if isinstance(a, str) or isinstance(b, str):
-        return "/".join(dict.fromkeys(f"{a}/{b}".split("/")))
-    return a + b
+        joined = "/".join(dict.fromkeys(f"{a}/{b}".split("/")))
+    else:
+        joined = min(a, b) if other.metric.is_shared else a + b
+    return Value(other.metric, joined, other.subject)

@@ -348,7 +348,7 @@ def test_every_byte_alone_means_the_same() -> None:
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.integers(1, 700), min_size=1), st.lists(st.binary(min_size=1), min_size=1))
 def test_any_cut_means_the_same(sizes: list[int], batches: list[bytes]) -> None:
-    """Plain bytes right behind the handshake are among them."""
+    """[P111]: plain bytes right behind the handshake are among them."""
 
     def cut(data: bytes) -> Iterator[bytes]:
         at = 0

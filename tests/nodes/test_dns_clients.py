@@ -215,7 +215,7 @@ def test_a_padded_query_by_tls_gets_padded_replies() -> None:
     ids=["padded", "not padded", "without EDNS", "by TCP", "by UDP"],
 )
 def test_only_padded_queries_by_tls_get_padded_replies(conn: str, edns: bytes, size: int) -> None:
-    """The same bytes may have come by another way before."""
+    """[P120]: the same bytes may have come by another way before."""
     stage = started()
     stage.accept(TLS)
     stage.accept(TCP)

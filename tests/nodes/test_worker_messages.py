@@ -57,6 +57,18 @@ def test_changes_one_after_the_other_make_the_whole(tellings: list[list[Value]])
         assert not any(changes(part, before[name]) for name, part in whole.items())
 
 
+def test_of_a_number_that_workers_share_the_least_counts() -> None:
+    """A worker may not have read the certificate anew yet."""
+    days = Metric("tls_days", "Days", is_level=True, is_shared=True)
+    parts = [keyed([Value(days, left)]) for left in (89.5, 3.0, 89.5)]
+    assert list(summed(parts).values()) == [Value(days, 3.0)]
+    unpacker = Unpacker()
+    (heard,) = unpacker.take(pack(sections(parts[0].values(), [], {})))
+    report = WorkerReport()
+    report.take(heard)
+    assert report.values == parts[0]  # also after its way to the parent
+
+
 def test_numbers_add_up_and_differing_words_stand_side_by_side() -> None:
     one = [Value(ASKED, 3), Value(STATE, "UP", "TS1"), Value(STATE, "UP", "TS2")]
     two = [Value(ASKED, 4), Value(STATE, "UP", "TS1"), Value(STATE, "DOWN", "TS2")]

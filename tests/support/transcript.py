@@ -21,9 +21,10 @@ from core.datagram_events import Datagrams
 from core.environment import Environment
 from core.io.frame_buffer import frame, split_frames
 from core.operator import FlushAsked
+from core.tls import ServerIdentity
 from nodes.cli.cache_arguments import STALE_S
 from nodes.client.client import Client
-from nodes.ls.setup import OwnWordsSetup
+from nodes.ls.setup import OwnWordsSetup, ServerSetup
 from nodes.ts.reload import Reload
 from nodes.ts.table import Table
 from nodes.ts.table_server import TableServer
@@ -38,6 +39,10 @@ _PAUSE = re.compile(r"\.\.\. ([0-9.]+) s")
 _RUN = re.compile(r"\((\d+) x (.)\)")
 _SERVERS = ((2, ("TS1", 1)),), ((2, ("TS2", 1)),)  # addresses that nobody dials
 _RESOLVERS = ((2, ("DNS1", 53)), (2, ("DNS2", 53)))
+_BY_TLS = [
+    ServerSetup(end[0], ((family, end),), identity=ServerIdentity("dns.example"))
+    for family, end in _RESOLVERS
+]
 _WORDED = re.compile(r"(?:\((another ID|another question|malformed)\) )?(.*) (\S+)")
 _MOVED = re.compile(r"\((TS\d+) has moved\)")
 _HOSTS = ("ts1", 1), ("ts2", 1)  # their host names
@@ -174,7 +179,7 @@ def _brain(transcript: Transcript, program: str, tables: dict[str, dict[bytes, b
                 Bounds(),
                 lambda: 0.0,
                 extra_load=extra_load,
-                resolvers=_RESOLVERS,
+                resolvers=_BY_TLS if "--tls" in transcript.flags else _RESOLVERS,
                 trusts_data="--trust-data" in transcript.flags,
                 own_words=transcript.own_words,
                 private_from=transcript.flags if "--private-from" in transcript.flags else (),
@@ -203,7 +208,9 @@ def _brain(transcript: Transcript, program: str, tables: dict[str, dict[bytes, b
 
 def _happen(stage: Stage, step: Said) -> None:
     """Play something other than bytes that comes from a peer."""
-    if step.speaker.startswith("DNS"):
+    if step.text == "(end)" and step.speaker.startswith("DNS"):
+        stage.end(next(conn for conn in stage.connections if conn.startswith(f"{step.speaker}.")))
+    elif step.speaker.startswith("DNS"):
         _reply(stage, step)
     elif step.text == "(connect)":
         stage.accept(step.speaker)

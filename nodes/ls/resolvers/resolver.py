@@ -38,7 +38,7 @@ from nodes.ls.resolvers.sockets import ResolverSocket, SentBatch, SocketState
 from nodes.ls.resolvers.tries import Tries
 
 UNMATCHED = Metric("unmatched", "Replies that match no question to the server", per="server")
-STREAMED = Metric("streamed", "Questions to the server over TCP", per="server")
+STREAMED = Metric("streamed", "Questions to the server over TCP or TLS", per="server")
 RESENT = Metric("resent", "Questions to the server that were sent again", per="server")
 WAITING = Metric("waiting", "Questions that wait for the server", is_level=True, per="server")
 

@@ -15,6 +15,7 @@ from core.bounds import BoundHits, Bounds
 from core.datagram_events import Datagrams
 from core.environment import Environment
 from core.io.frame_buffer import frame, split_frames
+from core.tls import ServerIdentity
 from nodes.ls.dns_front_end import DnsFrontEnd
 from nodes.ls.resolvers.datagram_resolver import DatagramResolver
 from nodes.ls.resolvers.resolver_link import ResolverLink
@@ -27,6 +28,7 @@ UDP, TCP, CLIENT = "dns-client-0", "dns-client-1", "client-1"
 HERE, THERE = ("127.0.0.1", 4000), ("127.0.0.1", 4001)
 D1, D2, D3 = "DNS1", "DNS2", "DNS3"
 UNKNOWN_S = Bounds().grace_unknown_s
+IDENTITY = ServerIdentity("dns.example")
 MX = record(TO_QUESTION, "MX", b"\0\x0a" + name("mail.example"))
 
 
@@ -46,6 +48,12 @@ class Chance:
             self.state = self.state * 1_103_515_245 + 12_345 & 0x7FFFFFFF
             drawn.append(self.state >> 16 & 255)
         return bytes(drawn)
+
+
+def by_tls(number: int) -> ServerSetup:
+    """Return a resolver that is asked by TLS."""
+    host = (f"192.0.2.{number}", 853)
+    return ServerSetup(f"DNS{number}", ((2, host),), host, IDENTITY)
 
 
 class Cast:

@@ -46,6 +46,7 @@ from core.io.framer import make_framer
 from core.io.stream_state import HEARD, StreamState
 from core.operator import DrainAsked, Level, Notify, Progress, ReloadAsked, Report, Standing
 from core.protocol.names import LINE_BYTES_MAX
+from core.tls import ServerIdentity
 
 
 def role_of(conn: str) -> Role:
@@ -66,6 +67,7 @@ class Stage:
         self.said: dict[str, bytearray] = {}
         self.dialled: list[str] = []  # dials that wait for `connect` or `refuse`
         self.addresses: dict[str, tuple[Address, ...]] = {}  # of the last dial
+        self.identities: dict[str, ServerIdentity | None] = {}  # that it asks for
         self.lookups: list[tuple[str, str, int]] = []
         self.paused: set[str] = set()
         self.written = bytearray()
@@ -132,10 +134,10 @@ class Stage:
         self._connect(conn, False, framing).connected()
         self.step(Opened(conn, Role.UPSTREAM))
 
-    def refuse(self, conn: str) -> None:
+    def refuse(self, conn: str, why: str = "connection refused") -> None:
         """Let the dial fail."""
         self.dialled.remove(conn)
-        self.step(Closed(conn, "connection refused"))
+        self.step(Closed(conn, why))
 
     def resolve(self, conn: str, addresses: tuple[Address, ...], why: str = "") -> None:
         """End a lookup; without addresses it failed, because of `why`."""
@@ -249,12 +251,12 @@ class Stage:
                 self._events.append(Closed(conn, ""))
             case Pause(conn) if conn in self.replies:
                 self.paused.add(conn)
-            case Dial(conn, addresses, framing):
+            case Dial(conn, addresses, framing, identity):
                 if framing is Framing.LENGTH_PREFIXED:
                     self.framed.add(conn)
                 assert addresses and conn not in self.connections and conn not in self.dialled
                 self.dialled.append(conn)
-                self.addresses[conn] = addresses
+                self.addresses[conn], self.identities[conn] = addresses, identity
             case Resolve(conn, host, port):
                 self.lookups.append((conn, host, port))
             case Close(conn):

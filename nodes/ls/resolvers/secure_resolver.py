@@ -148,6 +148,8 @@ class SecureResolver(Resolver):
             effects += self.streams.retire_if_silent(batch, now)
         for batch in hopeless:
             effects += self._give_up_hope(batch)
+        if hopeless:  # there is room for what waits
+            effects += self.streams.send_waiting(now)
         if self._tries.take(now):
             effects += self.streams.ask([TRY], now)
         return effects

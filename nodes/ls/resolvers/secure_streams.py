@@ -5,10 +5,11 @@ dialled. A question has no other way: nothing leaves before the stream is secure
 says Opened no sooner.
 
 - Questions without a reply on a stream that ends are asked again by the next one, `resends_max`
-  times at most: one of them may be what ends the streams. A stream that was closed with questions
-  left may have been closed for their number: the next one has as many at once as that one replied
-  to, and twice as many each time that all have a reply. Two streams in a row that bring no reply,
-  though they are asked, or end at once, are of no use: the resolver is down.
+  times at most: one of them may be what ends the streams. That is the first of them, likely, so it
+  waits for the others. A stream that was closed with questions left may have been closed for their
+  number: the next one has as many at once as that one replied to, and twice as many each time that
+  it has replied to so many. Two streams in a row that bring no reply, though they are asked, or end
+  at once, are of no use: the resolver is down.
 - A stream that is asked and brings nothing for `join_s` retires, and another one is asked beside
   it; replies by the first one still count. Until that one is closed there is no third.
 
@@ -99,12 +100,13 @@ class SecureStreams:
             return []
         if socket is None:
             return self.dial()
-        if socket.life.state is not SocketState.OPEN or (socket.asked and self._most < math.inf):
+        room = self._most - len(socket.asked)
+        if socket.life.state is not SocketState.OPEN or room <= 0:
             return []
-        if len(waiting) <= self._most:
+        if len(waiting) <= room:
             questions, self.waiting = waiting, {}
         else:
-            first = list(islice(waiting, int(self._most)))
+            first = list(islice(waiting, int(room)))
             questions = {question: waiting.pop(question) for question in first}
         by_moves: dict[int, list[bytes]] = {}
         for question, moves in questions.items():
@@ -118,10 +120,11 @@ class SecureStreams:
         return [Send(socket.conn, b"".join(map(frame, messages)))] if messages else []
 
     def replied(self, now: float) -> list[Effect]:
-        """Send what waits after a read; twice as much from now on if all had a reply."""
+        """Send what waits after a read; twice as much from now on if the stream has replied to as
+        many as it may have."""
         socket = self._socket
         self._was_useless = False
-        if socket is not None and not socket.asked and self._most < math.inf:
+        if socket is not None and socket.replies >= self._most:
             self._most *= 2
         return self.send_waiting(now)
 
@@ -160,6 +163,9 @@ class SecureStreams:
         for question in failed:
             del unanswered[question]
         self.waiting = unanswered | self.waiting
+        if unanswered:
+            first = next(iter(unanswered))
+            self.waiting[first] = self.waiting.pop(first)
         return self.send_waiting(now), failed, False
 
     def _unanswered(self, socket: ResolverSocket) -> dict[bytes, int]:

@@ -13,7 +13,7 @@ COVERAGE_TOOLS := $(VENV)/.coverage-installed
 SHOWN := $(patsubst %,tests/processes/test_%.py,bench demo dist exercise readme wheel)
 # program:package
 DNS_PARTS := dig:bind9-dnsutils kdig:knot-dnsutils drill:ldnsutils dnsperf:dnsperf ip:iproute2 musl-gcc:musl-tools \
-	knotd:knot unbound:unbound dnsmasq:dnsmasq-base nft:nftables dnsdist:dnsdist stubby:stubby openssl:openssl
+	knotd:knot unbound:unbound dnsmasq:dnsmasq-base nft:nftables dnsdist:dnsdist stubby:stubby kresd:knot-resolver openssl:openssl
 PARTS := chromium:chromium haproxy:haproxy promtool:prometheus systemd-analyze:systemd man:man-db $(DNS_PARTS)
 
 # Where benches keep their results: those that write a page always, others if JSON=FILE says so.

@@ -1,5 +1,5 @@
-"""LS as a server of DNS by TLS, before clients of others: kdig, dnsperf, openssl, unbound, dnsdist,
-stubby, and `ssl` of Python.
+"""LS as a server of DNS by TLS, before clients of others: dig, kdig, dnsperf, openssl, unbound,
+dnsdist, Knot Resolver, stubby, and `ssl` of Python.
 
 LS has a table server behind it and certificates of the test's own. A program that is missing skips
 its tests, and says so.
@@ -35,9 +35,9 @@ from tests.support.processes import (
 from tests.tools.test_dns_tools import dnsperf, kdig, need, output_of, status, with_dig
 from tests.tools.test_resolver_tools import LOOPBACK, Server, dig, unbound
 from tests.tools.test_resolver_trouble import Steady
+from tests.tools.test_tls_tools import KRESD_IS_LOCAL, dnsdist, kresd
 
 pytestmark = [pytest.mark.process, pytest.mark.dns, openssl]
-dnsdist = need("dnsdist", "dnsdist")
 stubby = need("stubby", "stubby")
 NAME = "dns.example"
 ROWS = [f"n{n}.example 10.0.0.{n}" for n in range(100)]
@@ -154,6 +154,18 @@ def test_kdig_takes_the_right_certificate_alone(site: Site) -> None:
                   kdig_words(site, "n7.example", trusted=other)):  # fmt: skip
         done = subprocess.run(words, capture_output=True, text=True)
         assert done.returncode == 1 and "Error in the certificate" in done.stderr
+
+
+@dig
+@at_once
+def test_dig_takes_the_right_certificate_alone(site: Site) -> None:
+    if "+[no]tls-ca" not in output_of("dig", "-h"):
+        pytest.skip("this dig knows no TLS: it is older than 9.18")
+    asks = [*("dig", f"@{LOOPBACK}", "-p", str(site.tls), "+tls", f"+tls-ca={authority().file}")]
+    asks += ["+tries=1", "+short", "n7.example"]
+    assert output_of(*asks, f"+tls-hostname={NAME}") == "10.0.0.7\n"
+    done = subprocess.run([*asks, "+tls-hostname=other.example"], capture_output=True)
+    assert b"hostname mismatch" in done.stdout and b"10.0.0.7" not in done.stdout
 
 
 @kdig
@@ -515,6 +527,26 @@ def test_ls_in_front_of_ls_asks_by_tls(site: Site, run: Programs, more: list[str
     port = ls.listener("DNS")
     for name, address in zip(NAMES[:20], ADDRESSES, strict=False):
         assert with_dig(str(port), "+short", name) == f"{address}\n"
+
+
+@dig
+@kresd
+@at_once
+def test_knot_resolver_in_front_asks_by_tls(site: Site, tmp_path: Path) -> None:
+    """Its TLS is GnuTLS."""
+    port = free_port()
+    path = tmp_path / "kresd.conf"
+    path.write_text(
+        f"""net.listen('{LOOPBACK}', {port}, {{kind = 'dns'}})
+{KRESD_IS_LOCAL}
+policy.add(policy.all(policy.TLS_FORWARD({{
+    {{'{LOOPBACK}@{site.tls}', hostname = '{NAME}', ca_file = '{authority().file}'}}
+}})))
+"""
+    )
+    with ExitStack() as stack:
+        words = ["kresd", "--noninteractive", "--config", str(path), str(tmp_path)]
+        assert asks_through(stack, words, port, tmp_path / "log") == ADDRESSES[1:20]
 
 
 # -- certificates that change ----------------------------------------------------------------------

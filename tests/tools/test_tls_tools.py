@@ -1,4 +1,5 @@
-"""LS before DNS servers of others that are asked by TLS: unbound and dnsdist, and one by hand.
+"""LS before DNS servers of others that are asked by TLS: unbound, dnsdist and Knot Resolver, and
+one by hand.
 
 All are on loopback, with certificates of the test's own. Names in the clear are looked for by
 a relay that keeps all bytes, by sockets that nobody may send to, and on the interface itself.
@@ -79,6 +80,7 @@ import dns.query  # noqa: E402
 
 pytestmark = [pytest.mark.process, pytest.mark.dns, openssl]
 dnsdist = need("dnsdist", "dnsdist")
+kresd = need("kresd", "knot-resolver")
 NAME = "dns.example"
 _BACK_S = 2.0  # after which one that is there again has to be used again
 LONG = 2 * PATIENCE_S  # LS waits for longer than the test does
@@ -155,6 +157,30 @@ setTCPRecvTimeout({idle_s:.0f})
     )
     words = ["dnsdist", "--supervised", "--disable-syslog", "-C", str(path)]
     return TlsServer(stack, words, port, folder / f"dnsdist-{port}.log")
+
+
+KRESD_IS_LOCAL = """
+for _, module in ipairs({'ta_update', 'ta_signal_query', 'priming', 'detect_time_skew'}) do
+    modules.unload(module)
+end
+trust_anchors.remove('.')
+"""
+
+
+def a_tls_kresd(stack: ExitStack, folder: Path, keys: Issued, _idle_s: float) -> TlsServer:
+    """Knot Resolver that has the names itself. Its TLS is GnuTLS."""
+    port = free_port()
+    home = folder / f"kresd-{port}"
+    home.mkdir()
+    (home / "kresd.conf").write_text(
+        f"""net.listen('{LOOPBACK}', {port}, {{kind = 'tls'}})
+net.tls('{keys.certificate}', '{keys.key}')
+modules = {{'hints > iterate'}}
+for n = 0, 99 do hints.set('n' .. n .. '.example 10.0.0.' .. n) end
+{KRESD_IS_LOCAL}"""
+    )
+    words = ["kresd", "--noninteractive", "--config", str(home / "kresd.conf"), str(home)]
+    return TlsServer(stack, words, port, home / "log")
 
 
 Maker = Callable[[ExitStack, Path, Issued, float], TlsServer]
@@ -236,6 +262,7 @@ NO_WAIT = ("--bound", f"join_s={LONG}")  # nothing is asked again because a stre
     [
         pytest.param(a_tls_unbound, NAME, marks=unbound, id="unbound"),
         pytest.param(a_tls_dnsdist, "", marks=dnsdist, id="dnsdist, by address"),
+        pytest.param(a_tls_kresd, NAME, marks=kresd, id="kresd"),
     ],
 )
 @at_once
@@ -311,6 +338,11 @@ BAD: dict[str, Bad] = {
     ),
     "self-signed": (lambda: self_signed(NAME, kind=EC), NAME, "signed by itself"),
     "of another authority": (lambda: authority("Other").issue(NAME, kind=EC), NAME, "authority"),
+    "name in the subject alone": (
+        lambda: authority().issue_without_names(NAME, EC),
+        NAME,
+        NAME,
+    ),
     "without the one between": (lambda: without_chain(between_keys()), NAME, "authority"),
 }
 
@@ -381,6 +413,22 @@ def test_questions_at_the_start_wait_for_the_handshake(run: Programs) -> None:
         wait_for(lambda: stats(port)["asked"] == "1", "LS is asked")
         server.is_open.set()
         assert Reply(client.recv(4096)).addresses == ["10.0.0.1"]
+
+
+@at_once
+def test_a_server_that_wants_a_certificate_says_so(run: Programs) -> None:
+    """In TLS 1.3 its alert comes when the handshake is over on our side."""
+
+    def demand(context: ssl.SSLContext) -> None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(authority().file)
+
+    with PlayedTlsServer(good_keys(), prepare=demand) as server:
+        ls, _, dns = a_site(run, [tls(server.port)], up=0, timeout_s=0.5)
+        for name in NAMES[:5]:
+            assert ask(dns, name) == [SERVFAIL]
+        ls.logs("it refuses TLS with us: certificate required")
+        assert not server.queries
 
 
 # -- in trouble ------------------------------------------------------------------------------------

@@ -85,7 +85,7 @@ class DnsAsker:
 class Stream(Asker):
     """An asker over TCP that sends all of it, cut anywhere, and then the end."""
 
-    def __init__(self, story: "TableStory") -> None:
+    def __init__(self, story: "DnsStory") -> None:
         chance = Random(f"{story.seed}:stream")
         super().__init__(story.world, "stream", chance)
         self.leaves = True
@@ -94,6 +94,16 @@ class Stream(Asker):
         self.say(b"".join(map(frame, self.sent.values())))
         self.end()
         self.world.at(0.3, lambda: self.dial(story.ls, DNS_PORT))
+
+    def replies(self) -> list[bytes]:
+        """Return the replies, at the end: one for each query."""
+        hold(self.has_ended, "I6", "the stream has not ended")
+        said = split_frames(bytes(self.heard))
+        hold(sorted(Reply(d).number for d in said) == list(self.sent), "P29", "not one a query")
+        for data in said:
+            asked = self.sent[Reply(data).number]
+            hold(section_of(data) == section_of(asked), "P29", "another question")
+        return said
 
 
 class DnsStory(Story):
@@ -299,10 +309,5 @@ class TableStory(DnsStory):
 
     def check_stream(self) -> None:
         stream = self.stream
-        hold(stream.has_ended, "I6", "the stream has not ended")
-        said = split_frames(bytes(stream.heard))
-        hold(sorted(Reply(d).number for d in said) == list(stream.sent), "P29", "not one a query")
-        for data in said:
-            asked = stream.sent[Reply(data).number]
-            hold(section_of(data) == section_of(asked), "P29", "another question")
+        for data in stream.replies():
             self.judge(data, stream.host.name, self.world.t - self.bounds.dns_timeout_s)

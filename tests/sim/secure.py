@@ -10,7 +10,7 @@ fail at once. An alert ends all; "close" is the one that ends a direction (close
 It is strict with whoever uses it: plain bytes before the handshake is done, bytes after `end`, and
 anything after a failure are an AssertionError, since the real one would lose them, or worse.
 
-Not here: which certificate is shown, and what goes wrong.
+Not here: which certificate is shown, and what goes wrong (`tests/sim/tls_cast.py`).
 """
 
 import math

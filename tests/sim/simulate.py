@@ -25,6 +25,7 @@ from tests.sim.resolver_story import ResolverStory
 from tests.sim.stories import Cluster, draw_plan
 from tests.sim.story import Story
 from tests.sim.tier_story import TierStory
+from tests.sim.tls_story import TlsStory
 from tests.sim.world import World
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +36,7 @@ FACES: tuple[type[Story], ...] = (
     ResolverStory,
     CacheStory,
     TierStory,
+    TlsStory,
 )
 LONG = 6_000  # seeds from which on every probe must have been seen
 _CHUNK = 25  # seeds per task
@@ -106,6 +108,25 @@ PROBES = (
     "a table answers when a later tier is asked, too", "a reply comes before its turn",
     "a link comes up whose turn it is not", "no table has a name",
     "LS drains while questions are open",
+    # TLS
+    "a story of the real layer", "a TLS stream is secured", "StreamState SECURING",
+    "a TLS server is troubled: wrong name", "a TLS server is troubled: expired",
+    "a TLS server is troubled: untrusted", "a TLS server is troubled: early",
+    "a TLS server is troubled: hangs", "a TLS server is troubled: half",
+    "a TLS server is troubled: garbage", "a TLS server is troubled: refuses",
+    "a TLS server is troubled: hangs up", "a TLS server is troubled: closed",
+    "a TLS server is troubled: ends", "a TLS server is troubled: silent",
+    "a TLS server is troubled: breaks", "a TLS server is killed",
+    "a TLS server forgets its streams", "a TLS server idles out",
+    "a TLS server closes after its replies", "a TLS server is asked where it hears nothing",
+    "a TLS server ends: both", "a TLS server ends: end", "a TLS server ends: notify",
+    "a TLS server ends: reset", "a record is broken", "a stream ends within a record",
+    "questions outlive their stream", "LS says why it does not trust a server",
+    "a TLS client", "a TLS client that says nothing", "a TLS client that speaks in the clear",
+    "a TLS client that sends garbage", "a TLS client that hangs", "a TLS client that vanishes",
+    "a TLS client that breaks a record", "a TLS client leaves: both", "a TLS client leaves: end",
+    "a TLS client leaves: notify", "a TLS client leaves: reset", "a bad handshake is ended",
+    "a padded reply", "a certificate is renewed", "keys cannot be read",
 )  # fmt: skip
 
 

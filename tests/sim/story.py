@@ -2,9 +2,10 @@
 
 A story is a world drawn from a number: an LS, those that it asks, and those that ask it. Its faces
 are lines (`tests/sim/stories.py`), DNS (`tests/sim/dns_story.py`), resolvers
-(`tests/sim/resolver_story.py`), the cache (`tests/sim/cache_story.py`), and routes and tiers
-(`tests/sim/tier_story.py`); `tests/sim/simulate.py` tells all of them. For `lasts_s` seconds
-everything goes wrong; then everything heals, everybody has to be content, and LS drains.
+(`tests/sim/resolver_story.py`), the cache (`tests/sim/cache_story.py`), routes and tiers
+(`tests/sim/tier_story.py`), and TLS (`tests/sim/tls_story.py`); `tests/sim/simulate.py` tells all
+of them. For `lasts_s` seconds everything goes wrong; then everything heals, everybody has to be
+content, and LS drains.
 """
 
 from random import Random
@@ -13,6 +14,7 @@ from typing import Any, ClassVar
 from core.bounds import Bounds
 from core.environment import Environment
 from core.io.loop import Loop
+from core.tls import TlsKeys
 from nodes.ls.dns_front_end import DnsFrontEnd
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ts.reload import Reload
@@ -47,9 +49,11 @@ def run_ls(
     *,
     with_dns: bool = False,
     links: int = 0,
+    keys: TlsKeys | None = None,
     **options: Any,  # noqa: ANN401
 ) -> LoadBalancer:
-    """Start LS before the TSs on the hosts of these names; see `load_balancer` for the options."""
+    """Start LS before the TSs on the hosts of these names; see `load_balancer` for the options.
+    `keys`: it takes DNS by TLS as well, with these."""
 
     def build(loop: Loop) -> LoadBalancer:
         if with_dns:
@@ -65,7 +69,7 @@ def run_ls(
             **options,
         )
 
-    return host.run(bounds, observer, build, with_dns=with_dns, links=links)
+    return host.run(bounds, observer, build, with_dns=with_dns, links=links, keys=keys)
 
 
 class Story:

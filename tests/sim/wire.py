@@ -28,10 +28,10 @@ class Wire:
         while len(self._rest) >= HEAD_BYTES:
             kind, version, size = self._rest[0], self._rest[1], int.from_bytes(self._rest[3:5])
             is_record = kind in TYPES and version == VERSION and size <= BODY_BYTES_MAX
-            assert is_record, f"{self._name}: {bytes(self._rest[:40])!r} is no record"
+            assert is_record, f"records: {self._name}, {bytes(self._rest[:40])!r} is none"
             if len(self._rest) < HEAD_BYTES + size:
                 return
             body = bytes(self._rest[HEAD_BYTES : HEAD_BYTES + size])
             del self._rest[: HEAD_BYTES + size]
             clear = [one for one in _IN_THE_CLEAR if one in body]
-            assert not clear, f"{self._name}: {clear} goes out in the clear"
+            assert not clear, f"records: {self._name}, {clear} goes out in the clear"

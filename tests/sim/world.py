@@ -41,7 +41,7 @@ from core.io.secure_layer import SecureLayer
 from core.operator import Standing
 from core.protocol.names import LINE_BYTES_MAX
 from core.tls import CertificateFacts, ServerIdentity, TlsKeys
-from nodes.cli.serving import DNS_STREAMS, LINES
+from nodes.cli.serving import DNS_STREAMS, DNS_TLS_STREAMS, LINES
 from tests.sim.kept import Keeping
 from tests.sim.secure import SimCertificate, SimSecurity
 from tests.sim.sockets import (
@@ -60,9 +60,6 @@ from tests.sim.wire import Wire
 
 BrainT = TypeVar("BrainT", bound=Brain)
 PORT = 53
-_DNS_TLS = replace(
-    DNS_STREAMS, role=Role.TLS, connections="tls_clients_max", accepts="tls_accepts_per_turn"
-)
 OUTPUT_FD, LOG_FD = 1, 2
 _FAR_S = 1e9  # a time of day that no story sees
 FDS_FIRST = 3  # after the standard streams
@@ -212,7 +209,7 @@ class SimSystem:
             self._world.saw("a dial finds no way")
             raise error(errno.ENETUNREACH)
         target = self._world.host_at(address)
-        assert not target.is_secret, f"datagrams for {target.name}, in the clear"
+        assert not target.is_secret, f"strict: datagrams for {target.name}"
         return SimDialled(self._host, target, address[1][0])
 
     def can_send_alike(self, stream: SimDialled) -> bool:
@@ -231,7 +228,9 @@ class SimSystem:
             self._world.saw("a dial runs out of descriptors")
             raise error(errno.EMFILE)
         dialled, target, port = SimSocket(self._host), self._world.host_at(address), address[1][1]
-        assert port == TLS_PORT or not target.is_secret, f"port {port} of {target.name} is dialled"
+        assert port == TLS_PORT or not target.is_secret, (
+            f"strict: port {port} of {target.name} is dialled"
+        )
         if port == TLS_PORT:
             dialled.wire = Wire(f"to {target.name}")
         self._world.dial(dialled, target, port)
@@ -372,7 +371,7 @@ class Host:
             datagrams = system.take_datagrams(at)
         if keys is not None:
             system.tls.load_keys(keys)
-            service = replace(_DNS_TLS, keys=keys)
+            service = replace(DNS_TLS_STREAMS, keys=keys)
             streams += [(service, each) for each in system.listen((2, (self.name, TLS_PORT)), 1)]
         descriptors = Descriptors(bounds, self.fds_max, FDS_FIRST + len(self.open))
         descriptors.reserve(links)

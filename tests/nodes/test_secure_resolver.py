@@ -170,7 +170,7 @@ def test_questions_of_a_stream_that_ends_go_by_the_next_one(how: str) -> None:
     assert streams(cast) == [] and cast.stage.dialled == [conn]
     cast.stage.connect(conn)
     asked = [question_of(query) for _, query in cast.asked(D1)]
-    assert asked == ["x.example"] and cast.metric("DNS1.resent") == 1
+    assert asked == ["a.example"] and cast.metric("DNS1.resent") == 1
     assert cast.metric("DNS1.waiting") == 1 and cast.codes() == [0]
 
 

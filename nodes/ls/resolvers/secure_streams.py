@@ -5,8 +5,8 @@ dialled. A question has no other way: nothing leaves before the stream is secure
 says Opened no sooner.
 
 - Questions without a reply on a stream that ends are asked again by the next one, `resends_max`
-  times at most: one of them may be what ends the streams. That is the first of them, likely, so it
-  waits for the others. A stream that was closed with questions left may have been closed for their
+  times at most: one of them may be what ends the streams. Where the stream has brought no reply,
+  that is likely the first one, so it waits for the others. A stream that was closed with questions left may have been closed for their
   number: the next one has as many at once as that one replied to, and twice as many each time that
   it has replied to so many. Two streams in a row that bring no reply, though they are asked, or end
   at once, are of no use: the resolver is down.
@@ -163,7 +163,7 @@ class SecureStreams:
         for question in failed:
             del unanswered[question]
         self.waiting = unanswered | self.waiting
-        if unanswered:
+        if unanswered and not socket.replies:
             first = next(iter(unanswered))
             self.waiting[first] = self.waiting.pop(first)
         return self.send_waiting(now), failed, False

@@ -179,7 +179,7 @@ def test_kdig_gets_the_authority_between(run: Programs) -> None:
 @kdig
 @at_once
 def test_kdig_that_pads_gets_replies_of_one_size(site: Site) -> None:
-    """A client that does not pad gets no byte more than needed."""
+    """[P120]: a client that does not pad gets no byte more than needed."""
     for name in ("n1.example", "a-name-that-is-rather-longer.example", "n2.example"):
         said = output_of(*kdig_words(site, "+padding", name))
         assert f"Received {PADDED} B" in said and "PADDING" in said
@@ -204,6 +204,7 @@ def test_dnsperf_loses_no_question(site: Site, tmp_path: Path, clients: int) -> 
 
 @at_once
 def test_replies_come_to_questions_cut_at_each_byte(site: Site) -> None:
+    """[P111]"""
     asked = frames(*NAMES[:3])
     with Client(site.tls) as client:
         for at in range(len(asked)):
@@ -352,7 +353,7 @@ def hello() -> bytes:
 
 @at_once
 def test_clients_of_nonsense_hold_up_nobody(run: Programs) -> None:
-    """A question in the clear gets no answer; each such stream ends, and leaves nothing behind."""
+    """[P118]: a question in the clear gets no answer; each such stream ends, and leaves nothing."""
     site = Site(run, "--bound", "mid_line_s=1")
     asked = frames("n1.example")
     first = hello()
@@ -593,7 +594,7 @@ def broken(site: Site) -> dict[str, Issued]:
 
 @at_once
 def test_a_broken_certificate_does_not_take_the_place(run: Programs) -> None:
-    """Each SIGHUP has one line in the log that says what is wrong; the old one is served on."""
+    """[P121]: each SIGHUP has one line in the log that says what is wrong."""
     site = Site(run)
     before = serial(site.tls)
     with Client(site.tls) as old:

@@ -13,7 +13,6 @@ Not here: LS as a server of TLS (`tests/tools/test_tls_clients.py`), and its lay
 (`tests/io/test_tls_layer.py`).
 """
 
-import math
 import random
 import select
 import signal
@@ -363,7 +362,7 @@ def test_renewed_authorities_are_trusted_after_a_hangup(run: Programs, tmp_path:
 
 @at_once
 def test_bad_certificates_mean_not_one_question(run: Programs) -> None:
-    """The reason of each is in the log and in STATS; a good resolver beside them serves all."""
+    """[P112] [P114]: the reason is in the log and in STATS; a good one beside them serves all."""
     with ExitStack() as stack:
         servers = [stack.enter_context(PlayedTlsServer(make())) for make, _, _ in BAD.values()]
         upstreams = [
@@ -474,23 +473,37 @@ def test_a_server_that_leaves_at_once_is_not_dialled_often(run: Programs) -> Non
         assert 1 < leaving.accepted < 40
 
 
+@at_once
+def test_a_silent_stream_has_another_one_beside_it(run: Programs) -> None:
+    """[P116]"""
+    with ExitStack() as stack:
+        server = a_played_one(stack, SECURED)
+        _, _, dns = a_site(run, [tls(server.port)], "--bound", "join_s=0.3")
+        client = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        client.settimeout(PATIENCE_S)
+        client.connect((LOOPBACK, dns))
+        client.send(query(1, b"n1.example"))
+        wait_for(lambda: server.queries, "it is asked")
+        server.manner = ANSWERS  # from the next question on
+        assert Reply(client.recv(4096)).addresses == ["10.0.0.1"]
+        assert (server.accepted, len(server.queries)) == (2, 2)
+
+
 @pytest.mark.parametrize("manner", [ONCE, ABRUPT])
 @at_once
 def test_a_server_that_ends_after_each_reply_loses_none(run: Programs, manner: str) -> None:
+    """[P115]"""
     with ExitStack() as stack:
         server = a_played_one(stack, manner)
         _, _, dns = a_site(run, [tls(server.port)], *NO_WAIT)
         assert ask(dns, *NAMES) == ADDRESSES
         assert server.handshakes >= len(NAMES)
-        with Steady(dns, rate=math.inf) as all_at_once:
-            all_at_once.ask(50)
-            assert all_at_once.finish() == {"data": 50}
 
 
 @pytest.mark.parametrize(
     ("maker", "idle_s"),
     [
-        pytest.param(a_tls_unbound, 0.2, marks=unbound, id="unbound"),
+        pytest.param(a_tls_unbound, 0.5, marks=unbound, id="unbound"),
         pytest.param(a_tls_dnsdist, 1.0, marks=dnsdist, id="dnsdist"),
     ],
 )
@@ -655,16 +668,20 @@ SECRET = b"very-secret"
 
 @at_once
 def test_only_records_of_tls_pass_by_the_wire(run: Programs) -> None:
-    """No name is to be read on the way, neither as it is asked nor in a reply."""
+    """[P112] [P117]: no name is to be read on the way, neither as it is asked nor in a reply. That
+    of the server is there (SNI), unless its address is what its certificate is for."""
     with ExitStack() as stack:
         server = a_played_one(stack)
-        relay = stack.enter_context(Relay(server.port))
-        _, _, dns = a_site(run, [tls(relay.port)], *NO_WAIT)
+        relay, nameless = (stack.enter_context(Relay(server.port)) for _ in range(2))
+        upstreams = [tls(relay.port), tls(nameless.port, "")]
+        _, _, dns = a_site(run, upstreams, *NO_WAIT)
         assert ask(dns, *(f"n{n}.{SECRET.decode()}.example" for n in range(9))) == ADDRESSES[:9]
         server.end()
-        wait_for(lambda: relay.ended == len(relay.passages), "the relay is at rest")
+        for each in (relay, nameless):
+            wait_for(lambda: each.ended == len(each.passages), "the relay is at rest")  # noqa: B023
+            assert (NAME.encode() in each.passages[0].up) == (each is relay)
         assert {len(asked) % 128 for asked in server.queries} == {0}, "sizes say nothing, either"
-        for passage in relay.passages:
+        for passage in relay.passages + nameless.passages:
             assert SECRET not in (passage.up + passage.down).lower()
             sent = records(passage.up)
             assert not passage.up or (sent[0][0], sent[0][1][0]) == (HANDSHAKE, CLIENT_HELLO)
@@ -674,7 +691,7 @@ def test_only_records_of_tls_pass_by_the_wire(run: Programs) -> None:
 
 @at_once
 def test_no_question_goes_before_a_handshake_is_done(run: Programs) -> None:
-    """Relays keep all that servers say, or its end, and LS is asked all the while."""
+    """[P112]: relays keep all that servers say, or its end, and LS is asked all the while."""
     with ExitStack() as stack:
         server = a_played_one(stack)
         relays = [stack.enter_context(Relay(server.port, passes)) for passes in (0, 5, 100, 600)]
@@ -691,8 +708,8 @@ def test_no_question_goes_before_a_handshake_is_done(run: Programs) -> None:
 
 @at_once
 def test_nothing_is_sent_in_the_clear_around_a_server(run: Programs) -> None:
-    """Neither by a datagram to its port, nor to the port of plain DNS or one beside: in good times
-    and when it has gone."""
+    """[P113]: neither by a datagram to its port, nor to that of plain DNS or one beside: in good
+    times and when it is silent or gone."""
     host = f"127.{random.randrange(2, 250)}.{random.randrange(256)}.{random.randrange(2, 250)}"
     with ExitStack() as stack:
         keys = authority().issue(NAME, kind=EC)
@@ -721,7 +738,7 @@ def test_nothing_is_sent_in_the_clear_around_a_server(run: Programs) -> None:
 @pytest.mark.skipif(not can_capture(), reason="no right to see the packets of an interface")
 @at_once
 def test_the_interface_carries_no_name_in_the_clear(run: Programs) -> None:
-    """Only packets between LS and its own client have a name in them."""
+    """[P113]: only packets between LS and its own client have a name in them."""
     label = f"secret-{random.randrange(10**9)}"
     with ExitStack() as stack:
         server = a_played_one(stack)

@@ -322,3 +322,9 @@ def _issued(names: tuple[str, ...], authority: str, ends_in_days: float) -> TlsK
     keys = TlsKeys(issued.certificate, issued.key)
     _CONTEXTS.load_keys(keys)
     return keys
+
+
+def forget_contexts() -> None:
+    """Have all contexts made anew."""
+    _trusted_file.cache_clear()
+    _issued.cache_clear()

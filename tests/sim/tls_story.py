@@ -15,7 +15,8 @@ the other ends (`tests/sim/tls_cast.py`), on the wire (`tests/sim/wire.py`), and
 - "close_notify": LS says that it ends before it does;
 - "renewed": a stream that comes once LS has read its certificate anew is shown the new one;
 - "handshakes": a client that does not do its handshake, or does it badly, hears nothing but an
-  alert, and goes in time; whoever asks well meanwhile has its replies.
+  alert, and goes in time; whoever asks well meanwhile has its replies; of a flood from one address
+  only some are heard.
 
 A story has an LS, one to three resolvers by TLS, sometimes one by UDP, a table server, a cache;
 askers by UDP, TCP, lines and TLS. It is of one of the kinds of `KINDS`. In one of 97 the real layer
@@ -535,6 +536,9 @@ class TlsStory(DnsStory):
         hold(len(lines) == len(self.names), "P7", f"{len(lines)} replies to {len(self.names)}")
         for data in self.stream.replies():
             self.judge_words(data, "stream", self.world.t)
+        flood = [each for each in self.clients if each.host.name == "flood"]
+        count = sum(visit.layer.is_secured for each in flood for visit in each.here)
+        hold(count <= 2 * self.bounds.tls_per_second, "handshakes", f"{count} in a second")
         for visit in [visit for client in self.clients for visit in client.here]:
             is_good = visit.manner == "well" and not (visit.is_over or visit.was_reset)
             left = [*visit.asked, *visit.to_ask]

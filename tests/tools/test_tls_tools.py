@@ -13,6 +13,7 @@ Not here: LS as a server of TLS (`tests/tools/test_tls_clients.py`), and its lay
 (`tests/io/test_tls_layer.py`).
 """
 
+import math
 import random
 import select
 import signal
@@ -498,6 +499,9 @@ def test_a_server_that_ends_after_each_reply_loses_none(run: Programs, manner: s
         _, _, dns = a_site(run, [tls(server.port)], *NO_WAIT)
         assert ask(dns, *NAMES) == ADDRESSES
         assert server.handshakes >= len(NAMES)
+        with Steady(dns, rate=math.inf) as all_at_once:
+            all_at_once.ask(50)
+            assert all_at_once.finish() == {"data": 50}
 
 
 @pytest.mark.parametrize(

@@ -217,6 +217,26 @@ def test_a_stream_that_ends_early_is_followed_with_care() -> None:
     assert len(sizes) <= 6 and cast.codes() == [0] * 60
 
 
+@pytest.mark.parametrize("most", [1, 2, 7])
+def test_a_server_of_few_replies_a_stream_loses_none(most: int) -> None:
+    """However many are asked at once: what a stream left comes first on the next one."""
+    cast = cast_by_tls(resends_max=2)
+    flood(cast, 50)
+    for _ in range(50):
+        count, asked = 0, cast.asked(D1)
+        while asked and count < most:
+            conn, query = asked.pop(0)
+            cast.say(conn, said(query, "10.0.0.1"))
+            asked += cast.asked(D1)
+            count += 1
+        for conn in streams(cast):
+            cast.stage.end(conn)
+        for conn in list(cast.stage.dialled):
+            cast.asked(D1)
+            cast.stage.connect(conn)
+    assert cast.codes() == [0] * 50 and cast.stage.warnings == []
+
+
 def test_streams_without_a_reply_are_of_no_use() -> None:
     """The first may be bad luck, the second is not."""
     cast = cast_by_tls()

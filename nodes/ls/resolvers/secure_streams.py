@@ -5,11 +5,11 @@ dialled. A question has no other way: nothing leaves before the stream is secure
 says Opened no sooner.
 
 - Questions without a reply on a stream that ends are asked again by the next one, `resends_max`
-  times at most: one of them may be what ends the streams. Where the stream has brought no reply,
-  that is likely the first one, so it waits for the others. A stream that was closed with questions left may have been closed for their
-  number: the next one has as many at once as that one replied to, and twice as many each time that
-  it has replied to so many. Two streams in a row that bring no reply, though they are asked, or end
-  at once, are of no use: the resolver is down.
+  times at most: one of them may be what ends the streams. Where there was no reply that is the
+  first of them, likely, so it waits for the others. A stream that was closed with questions left
+  may have been closed for their number: the next one has as many at once as that one replied to,
+  and twice as many each time that it has replied to more. Two streams in a row that bring no reply,
+  though they are asked, or end at once, are of no use: the resolver is down.
 - A stream that is asked and brings nothing for `join_s` retires, and another one is asked beside
   it; replies by the first one still count. Until that one is closed there is no third.
 
@@ -120,11 +120,11 @@ class SecureStreams:
         return [Send(socket.conn, b"".join(map(frame, messages)))] if messages else []
 
     def replied(self, now: float) -> list[Effect]:
-        """Send what waits after a read; twice as much from now on if the stream has replied to as
-        many as it may have."""
+        """Send what waits after a read; twice as much from now on if the stream has replied to more
+        than it may have."""
         socket = self._socket
         self._was_useless = False
-        if socket is not None and socket.replies >= self._most:
+        if socket is not None and socket.replies > self._most:
             self._most *= 2
         return self.send_waiting(now)
 

@@ -14,6 +14,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -26,7 +27,9 @@ from tests.support.certificates import EC, Authority, Issued, authority, encrypt
 from tests.support.dns_clients import Reply, query
 from tests.support.processes import (
     PATIENCE_S,
+    ROOT,
     Programs,
+    can_be_apart,
     free_port,
     programs,
     stats,
@@ -52,7 +55,9 @@ class Site:
     The certificate is in files of its own, which a test may replace.
     """
 
-    def __init__(self, run: Programs, *words: object, keys: Issued | None = None) -> None:
+    def __init__(
+        self, run: Programs, *words: object, keys: Issued | None = None, host: str = LOOPBACK
+    ) -> None:
         folder = run.folder / f"site-{len(run.started)}"
         folder.mkdir()
         self.keys = Issued(str(folder / "certificate.pem"), str(folder / "key.pem"))
@@ -60,8 +65,9 @@ class Site:
         table = run.table("table", *ROWS)
         self.ts, ts_port = run.ts(table, 0, "--answer-unknown")
         self.tls = free_port()
+        self.there = host, self.tls
         self.ls, self.lines = run.ls(
-            [ts_port], "--dns", 0, "--dns-tls", f"{LOOPBACK}:{self.tls}",
+            [ts_port], "--dns", 0, "--dns-tls", f"{host}:{self.tls}",
             "--tls-cert", self.keys.certificate, "--tls-key", self.keys.key,
             "--dns-timeout", PATIENCE_S, "--timeout", PATIENCE_S, *words, linked=False,
         )  # fmt: skip
@@ -80,8 +86,14 @@ class Site:
 class Client:
     """A client of DNS by TLS, with `ssl` of Python."""
 
-    def __init__(self, port: int, context: ssl.SSLContext | None = None) -> None:
-        plain = socket.create_connection((LOOPBACK, port), PATIENCE_S)
+    def __init__(
+        self,
+        port: int,
+        context: ssl.SSLContext | None = None,
+        plain: socket.socket | None = None,
+    ) -> None:
+        if plain is None:
+            plain = socket.create_connection((LOOPBACK, port), PATIENCE_S)
         self.stream = (context or trusting()).wrap_socket(plain, server_hostname=NAME)
 
     def __enter__(self) -> "Client":
@@ -671,3 +683,56 @@ def test_dnsperf_of_many_clients_beside_datagrams(run: Programs, tmp_path: Path)
         assert many.stdout is not None
         said = many.stdout.read()
         assert re.search(r"Queries completed: +1000 \(100.00%\)", said), said
+
+
+# Clients with addresses of their own, inside a network namespace. Programs end with `unshare`.
+APART = ["unshare", "--net", "--pid", "--fork", "--kill-child"]
+INSIDE = """
+set -e
+ip link set lo up
+ip address add 192.0.2.0/24 dev lo
+{python} -c '{program}' {folder}
+"""
+PROGRAM = """
+import socket, sys
+from contextlib import suppress
+from pathlib import Path
+from tests.support.processes import programs, stats
+from tests.tools.test_tls_clients import ADDRESSES, Client, NAMES, Site, hello
+
+def knock(number, site):
+    return socket.create_connection(site.there, 30, source_address=(f"192.0.2.{number}", 0))
+
+def is_heard(stream):
+    with suppress(ConnectionError):
+        stream.sendall(hello())
+        return stream.recv(1) == b"\\x16"
+    return False
+
+with programs(Path(sys.argv[1])) as some:
+    words = ["--allow", "0.0.0.0/0", "--bound"]
+    site = Site(some, *words, "tls_per_second=5", host="192.0.2.9")
+    heard = sum(is_heard(knock(1, site)) for _ in range(30))
+    assert 5 <= heard < 30, heard
+    assert stats(site.lines)["tls_limited"] == str(30 - heard)
+    assert Client(site.tls, plain=knock(2, site)).ask(NAMES[1]) == ADDRESSES[1:2]
+
+    site = Site(some, *words, "tls_clients_max=4", host="192.0.2.9")
+    held = [knock(1, site) for _ in range(4)]
+    for stream in held:
+        stream.sendall(hello()[:1])
+    assert Client(site.tls, plain=knock(2, site)).ask(NAMES[1]) == ADDRESSES[1:2]
+print("done")
+"""
+
+
+@pytest.mark.skipif(not can_be_apart(APART), reason="no namespaces (Debian, as root: iproute2)")
+@at_once
+def test_an_address_has_its_share_of_handshakes(tmp_path: Path) -> None:
+    """[P119] [P38]: nor do handshakes that are not done keep others out."""
+    script = INSIDE.format(python=sys.executable, program=PROGRAM, folder=tmp_path)
+    done = subprocess.run(
+        [*APART, "sh", "-c", script], cwd=ROOT, capture_output=True, text=True,
+        timeout=2 * PATIENCE_S,
+    )  # fmt: skip
+    assert done.stdout == "done\n", done.stdout + done.stderr

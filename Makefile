@@ -22,7 +22,7 @@ KEEP_IF_ASKED := $(if $(JSON),--json $(JSON))
 
 .DEFAULT_GOAL := help
 .PHONY: help run-local dist test test-fast test-nodes test-others test-process test-programs test-shown test-tools test-dns fuzz fuzz-dns fuzz-grammar sim soak mutants coverage lint format check ci \
-	bench bench-quick bench-tail bench-workers bench-watching bench-dns bench-resolvers bench-hostile bench-first-good bench-odd bench-cpu bench-turn \
+	bench bench-quick bench-tail bench-workers bench-watching bench-dns bench-resolvers bench-hostile bench-first-good bench-odd bench-tls bench-cpu bench-turn \
 	parts clean
 
 help: ## show this help
@@ -131,6 +131,9 @@ bench-first-good: $(TOOLS) ## measure LS before real and odd resolvers, with BEF
 
 bench-odd: $(TOOLS) ## measure what clients hear of LS in front of odd resolvers; write bench/ODD.md (1.5 min)
 	$(RUN) bench/oddities.py --results bench/ODD.md $(KEEP)
+
+bench-tls: $(TOOLS) ## measure the CPU that TLS costs LS, to resolvers and clients; write bench/TLS.md (4 min)
+	$(RUN) bench/tls.py --results bench/TLS.md $(KEEP)
 
 bench-turn: ## count the calls of a turn, without a clock; write them into bench/RESULTS.md (5 s)
 	@$(PYTHON) bench/turn.py --results bench/RESULTS.md

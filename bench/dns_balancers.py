@@ -28,7 +28,7 @@ IN_FLIGHT_MOST = 10_000  # where a balancer has a bound of its own
 Balancer = Callable[[list[int], Path], contextlib.AbstractContextManager[tuple[int, int]]]
 PACKAGES = {  # of Debian, by the program
     "dnsmasq": "dnsmasq-base", "smartdns": "smartdns", "dnsdist": "dnsdist", "unbound": "unbound",
-    "knotd": "knot", "dnsperf": "dnsperf", "cc": "gcc",
+    "knotd": "knot", "dnsperf": "dnsperf", "cc": "gcc", "openssl": "openssl",
 }  # fmt: skip
 _VERSION_WORDS = {  # where it is not --version
     "smartdns": "-v", "unbound": "-V", "knotd": "-V", "dnsperf": "-h",

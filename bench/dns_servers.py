@@ -1,13 +1,17 @@
-"""Servers that the DNS benches put behind the balancers: Knot DNS, and resolvers that are odd.
+"""Servers that the DNS benches put behind the balancers: Knot DNS, an unbound that serves TLS, too,
+and resolvers that are odd.
 
 Not here: the balancers (`bench/dns_balancers.py`), and what makes a resolver odd
 (`bench/resolver.py`, `bench/peers/late.c`).
 """
 
 import contextlib
+import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from dns_balancers import NAMES, address, serving
@@ -51,6 +55,47 @@ zone:
         yield pids
 
 
+@dataclass(frozen=True)
+class Resolver:
+    """A resolver that is up: its port by UDP and TCP, that by TLS, and its process."""
+
+    port: int
+    tls_port: int
+    pid: int
+
+
+@contextlib.contextmanager
+def secured(folder: Path, certificate: Path, key: Path) -> Iterator[Resolver]:
+    """Start an unbound that knows all names by itself."""
+    port, tls_port = free_port(), free_port()
+    records = (f"n{n}.example 3600 A {'.'.join(map(str, address(n)))}" for n in range(NAMES))
+    data = "\n".join(f'    local-data: "{record}"' for record in records)
+    path = folder / "secured.conf"
+    path.write_text(
+        f"""server:
+    port: {port}
+    interface: 127.0.0.1@{port}
+    interface: 127.0.0.1@{tls_port}
+    tls-port: {tls_port}
+    tls-service-pem: "{certificate}"
+    tls-service-key: "{key}"
+    tcp-idle-timeout: 120000
+    use-syslog: no
+    logfile: "{folder / "secured.log"}"
+    pidfile: ""
+    chroot: ""
+    username: ""
+    directory: "{folder}"
+    num-threads: 1
+    module-config: "iterator"
+    local-zone: "example." static
+{data}
+"""
+    )
+    with serving(["unbound", "-d", "-c", str(path)], port) as pid:
+        yield Resolver(port, tls_port, pid)
+
+
 @contextlib.contextmanager
 def late(
     *words: object, program: tuple[str, ...] = (sys.executable, str(HERE / "resolver.py"))
@@ -63,3 +108,15 @@ def late(
     finally:
         process.kill()
         process.communicate()
+
+
+@contextlib.contextmanager
+def standing_still(pids: Collection[int]) -> Iterator[None]:
+    """Stop these processes for a while."""
+    try:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)

@@ -19,13 +19,12 @@ late, dead or forged (`bench/resolver.py`).
 
 import argparse
 import contextlib
-import os
 import random
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dnsperf
@@ -41,7 +40,7 @@ from dns_balancers import (
     serving,
     versions,
 )
-from dns_servers import knots, late
+from dns_servers import knots, late, standing_still
 from dnsperf import Wrong
 from open_load import Seen, offer
 from percentiles import SHARES, milliseconds
@@ -361,18 +360,6 @@ def held(sums: Summaries, loads: list[int], other: str, most: dict[int, float]) 
         verdict = f" (at most {bound:g}: {'kept' if is_kept else 'NOT reached'})" if bound else ""
         told.append(f"{ratio:.2f} at {load}{verdict}")
     return ", ".join(told)
-
-
-@contextlib.contextmanager
-def standing_still(pids: Collection[int]) -> Iterator[None]:
-    """Stop these processes for a while."""
-    try:
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
 
 
 def main() -> int:

@@ -203,6 +203,33 @@ def test_a_round_of_cpu_beside_another_checkout(tmp_path: Path) -> None:
 
 
 @at_once
+def test_a_round_of_what_tls_costs(tmp_path: Path) -> None:
+    """Parts that lack a program are left out, and a line says so; verdicts fit what was kept."""
+    page, results = tmp_path / "TLS.md", tmp_path / "results.json"
+    words = ("--rounds", 1, "--seconds", 0.2, "--results", page, "--json", results)
+    said, _ = bench("tls", *words)
+    left_out = "".join(re.findall("(?m)^without (.*)", said))
+    if "handshakes" in left_out:
+        pytest.skip("no openssl here (Debian: apt-get install openssl)")
+    values, text = kept(results, "tls"), page.read_text()
+    assert "medians of 1 alternating rounds of 0.2 s" in text
+    for part, other in (("upstream", "UDP"), ("clients", "TCP")):
+        for in_flight in (20, 100):
+            case = f"{part}, {in_flight} in flight"
+            assert ((case, "TLS", f"to {other}") in values) == (part not in left_out)
+    for kind in ("no TLS", "TLS 1.3, EC P-256", "TLS 1.3, RSA 2048"):
+        assert values["connections", kind, "CPU"]
+    bounds = re.findall(
+        r"(?m)^- (.*): TLS .* most ([\d.]+) times (\w+), .* ([\d.]+): (.*)\.$", text
+    )
+    assert len(bounds) == (0 if "upstream" in left_out else 3)
+    for case, most, other, ratio, verdict in bounds:
+        told = values[case, "TLS", f"to {other}"]
+        assert told and float(ratio) == pytest.approx(told, abs=0.006)
+        assert verdict == ("kept" if float(ratio) <= float(most) else "NOT kept")
+
+
+@at_once
 def test_a_moment_of_being_watched(tmp_path: Path) -> None:
     """A second bench puts its section beside that of the first, in place of its own former one."""
     results = tmp_path / "results.json"

@@ -239,7 +239,8 @@ class Acceptor:
         read_bytes = getattr(self._bounds, service.reads)
         security = None
         if service.keys is not None:
-            security = StreamSecurity(streams, engine.system.tls.secure_accepted(service.keys))
+            layer = engine.system.tls.secure_accepted(service.keys)
+            security = StreamSecurity(streams, layer, host)
         stream = streams.add(
             name, accepted=True, framing=service.framing, read_bytes=read_bytes, security=security
         )

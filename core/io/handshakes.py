@@ -42,10 +42,10 @@ class Handshakes:
         """Count one that has failed."""
         self._failed[kind] += 1
 
-    def report(self, client: str, why: str, kind: str) -> None:
+    def report(self, client: str, host: str, why: str, kind: str) -> None:
         """Report one that has failed."""
-        about = {"client": client, "reason": why}
-        text = f"{client} is not served: {why}"
+        about = {"client": client, "address": host, "reason": why}
+        text = f"{client} is not served: {why} [{host}]"
         self._log.report(text, Level.INFO, "tls_failed", about, f"not served: {kind}")
 
     def metrics(self, *, are_due: bool) -> list[Value]:

@@ -22,14 +22,16 @@ if TYPE_CHECKING:
 
 
 class StreamSecurity:
-    """The security of one stream. `secured(stream)` is called once there is any. `is_known`: the
-    brain has heard of the stream, so it is to hear of its end."""
+    """The security of one stream, from this `host` if it was accepted. `secured(stream)` is called
+    once there is any. `is_known`: the brain has heard of the stream, so it is to hear of its end.
+    """
 
-    __slots__ = ("_has_begun", "_kind", "_layer", "_streams", "is_known", "secured")
+    __slots__ = ("_has_begun", "_host", "_kind", "_layer", "_streams", "is_known", "secured")
 
-    def __init__(self, streams: "Streams", layer: SecureLayer) -> None:
+    def __init__(self, streams: "Streams", layer: SecureLayer, host: str = "") -> None:
         self._streams = streams
         self._layer = layer
+        self._host = host
         self._has_begun = False
         self._kind = UNFINISHED  # of failure, if it fails
         self.is_known = False
@@ -109,7 +111,7 @@ class StreamSecurity:
         if has_begun and not self._layer.is_secured:
             self._streams.handshakes.fail(self._kind)
             if stream.accepted and self._has_begun:  # else somebody looked who is there
-                self._streams.handshakes.report(stream.name, why, self._kind)
+                self._streams.handshakes.report(stream.name, self._host, why, self._kind)
         return self.is_known or not stream.accepted
 
 

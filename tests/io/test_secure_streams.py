@@ -226,7 +226,7 @@ def test_a_client_that_cannot_be_secured_is_counted_and_logged(house: House) -> 
     assert guest.alert == "it refuses us: protocol"
     house.turn(2)
     assert house.brain.heard == [Woken()] and not house.loop.streams.accepted
-    assert house.said == [f"{A} is not served: it does not speak this\n".encode()]
+    assert house.said == [f"{A} is not served: it does not speak this [127.0.0.1]\n".encode()]
     assert house.metric("tls_failed_protocol") == 1 and house.metric("tls_handshakes") == 0
 
 
@@ -248,7 +248,7 @@ def test_a_peer_that_refuses_is_counted(house: House) -> None:
     house.turn(3)
     guest.put(record(b"x", b"unknown ca"))
     house.until(lambda: house.said)
-    assert house.said == [f"{A} is not served: it refuses us: unknown ca\n".encode()]
+    assert house.said == [f"{A} is not served: it refuses us: unknown ca [127.0.0.1]\n".encode()]
     assert house.metric("tls_failed_refused") == 1
 
 
@@ -262,7 +262,7 @@ def test_a_client_that_ends_in_its_handshake_is_counted(house: House, said: byte
     guest.end()
     house.until(lambda: not house.loop.streams.accepted)
     assert house.brain.heard == [Woken()] and house.metric("tls_failed_unfinished") == 1
-    why = f"{A} is not served: it has ended the TLS handshake\n".encode()
+    why = f"{A} is not served: it has ended the TLS handshake [127.0.0.1]\n".encode()
     assert house.said == ([why] if said else [])
 
 
@@ -433,7 +433,7 @@ def test_a_client_has_its_time_for_the_handshake(house: House, said: bytes) -> N
     house.wait(0.2)
     assert house.stream(A) is None and house.loop.hits == {"mid_line_s": 1}
     assert house.brain.heard == [Woken()] and house.metric("tls_failed_unfinished") == 1
-    why = f"{A} is not served: a TLS handshake took too long\n".encode()
+    why = f"{A} is not served: a TLS handshake took too long [127.0.0.1]\n".encode()
     assert house.said == ([why] if said else [])
 
 
@@ -572,7 +572,7 @@ def test_a_drain_waits_for_handshakes_for_a_while(house: House) -> None:
     assert list(house.loop.streams.accepted) == [A, "tls-client-4"]
     assert [peer.look().has_ended for peer in unsecured] == [True, True, False, True]
     assert house.metric("tls_failed_unfinished") == 3
-    assert house.said == [b"tls-client-3 is not served: this server ends\n"]
+    assert house.said == [b"tls-client-3 is not served: this server ends [127.0.0.1]\n"]
 
 
 def test_a_drain_goes_on_once_all_handshakes_are_done(house: House) -> None:

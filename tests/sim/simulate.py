@@ -112,6 +112,7 @@ PROBES = (
     "a story of the real layer", "a TLS stream is secured", "StreamState SECURING",
     "a TLS server is troubled: wrong name", "a TLS server is troubled: expired",
     "a TLS server is troubled: untrusted", "a TLS server is troubled: early",
+    "a TLS server is troubled: another authority", "authorities are read anew",
     "a TLS server is troubled: hangs", "a TLS server is troubled: half",
     "a TLS server is troubled: garbage", "a TLS server is troubled: refuses",
     "a TLS server is troubled: hangs up", "a TLS server is troubled: closed",

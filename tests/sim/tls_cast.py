@@ -29,7 +29,8 @@ QUERY_BLOCK, REPLY_BLOCK = 128, 468  # RFC 8467
 PADDING = 12  # RFC 7830
 ENDS = ("both", "both", "end", "notify", "reset")  # ways to end a stream
 # Reasons for which LS must not take a certificate.
-BAD_CERTIFICATES = ("wrong name", "expired", "untrusted", "early")
+ANOTHER = "another authority"  # vouches for it, which LS hears of by a reload
+BAD_CERTIFICATES = ("wrong name", "expired", "untrusted", "early", ANOTHER)
 NO_HANDSHAKES = ("hangs", "half", "garbage", "refuses", "hangs up", "closed")
 TROUBLES = (*BAD_CERTIFICATES, *NO_HANDSHAKES, "ends", "silent", "breaks")
 _HALF = 40  # bytes of a flight
@@ -206,6 +207,7 @@ class TlsServer:
         self.links: list[Link] = []
         self.accepted = 0
         self.trouble = ""
+        self.authority = "public"
         self.is_deaf_on: set[Link] = set()  # streams on which it says nothing any more
         self.troubled: list[tuple[float, float]] = [(-1.0, 0.0)]  # when it was not well
         self.cuts: list[tuple[float, float]] = []  # when it could not be reached
@@ -231,7 +233,7 @@ class TlsServer:
                 return SimCertificate((self.name,), authority="nobody")
             case "early":
                 return SimCertificate((self.name,), begins_at=wall + 86_400.0)
-        return SimCertificate((self.name, "10.9.9.9"))
+        return SimCertificate((self.name, "10.9.9.9"), authority=self.authority)
 
     # -- trouble -----------------------------------------------------------------------------------
 
@@ -241,6 +243,8 @@ class TlsServer:
         world.saw(f"a TLS server is troubled: {trouble}")
         self.trouble = trouble
         self.troubled.append((world.t, until))
+        if trouble == ANOTHER:
+            self.authority = "other"
         if trouble == "silent":
             self.is_deaf_on.update(self.links)
         elif trouble == "closed":
@@ -264,6 +268,8 @@ class TlsServer:
         if self.story.world.t < max(until for _, until in self.troubled):
             return
         self.trouble = ""
+        if self.authority != "public":
+            self.story.trust(self.authority)
         if self.host.tls_listener is None:
             self.listens()
 
@@ -312,7 +318,10 @@ class TlsServer:
     def secured(self, link: Link) -> None:
         """Take note that a handshake is done."""
         story = self.story
-        hold(link.trouble not in BAD_CERTIFICATES, "strict", f"LS takes what is {link.trouble}")
+        is_good = link.trouble not in BAD_CERTIFICATES
+        if link.trouble == ANOTHER:  # by which another resolver has come before
+            is_good = self.authority in story.ls.trusted[""]
+        hold(is_good, "strict", f"LS takes what is {link.trouble}")
         story.world.saw("a TLS stream is secured")
         if link.trouble == "ends":
             link.over(self.chance.choice(ENDS))

@@ -41,6 +41,7 @@ from tests.sim.scenes import Asker
 from tests.sim.secure import RealSecurity, SimCertificate
 from tests.sim.sockets import SimDatagrams
 from tests.sim.tls_cast import (
+    ANOTHER,
     BAD_CERTIFICATES,
     NO_HANDSHAKES,
     PADDING,
@@ -439,6 +440,8 @@ class TlsStory(DnsStory):
                 one.cuts.append((world.t, until))
                 self.suffer(what, host)
             case _ if what in TROUBLES:
+                if self.shape.is_real and what == ANOTHER:
+                    what = "untrusted"
                 one.be_troubled(what, until)
             case _:
                 self.suffer(what, host)
@@ -464,6 +467,15 @@ class TlsStory(DnsStory):
                 hold(self.ls.shown[KEYS] == wanted, "renewed", f"{self.ls.shown[KEYS]} is shown")
 
         world.at(world.t + _RENEWED_S, look)
+
+    def trust(self, authority: str) -> None:
+        """Let LS trust another authority, and hear of it."""
+        before = self.ls.authorities[""]
+        if self.ls.loop is None or authority in before:
+            return
+        self.world.saw("authorities are read anew")
+        self.ls.authorities[""] = before | {authority}
+        self.ls.ring(SimSystem.hangup)
 
     def kinds_of_trouble(self) -> list[str]:
         """Return what may go wrong in a story of this kind."""
@@ -523,6 +535,7 @@ class TlsStory(DnsStory):
             "wrong name": "certificate is for elsewhere.test",
             "expired": "certificate has expired",
             "untrusted": "nobody known vouches for it",
+            ANOTHER: "nobody known vouches for it",
             "early": "certificate is not valid yet",
         }
 

@@ -131,8 +131,7 @@ class SimContexts:
         return list(self._host.authorities)
 
     def load_authorities(self, path: str) -> None:
-        if path not in self._host.authorities:
-            raise error(errno.ENOENT)
+        self._host.trusted[path] = self._host.authorities[path]
 
     def load_keys(self, keys: TlsKeys) -> CertificateFacts:
         found = self._host.certificates[keys]
@@ -147,7 +146,7 @@ class SimContexts:
         return CertificateFacts(shown.names, min(shown.ends_at, _FAR_S))
 
     def secure_dialled(self, identity: ServerIdentity) -> SecureLayer:
-        trusted = self._host.authorities[identity.authorities]
+        trusted = self._host.trusted[identity.authorities]
         return self._host.world.security.dialled(identity, trusted, self._host.wall())
 
     def secure_accepted(self, keys: TlsKeys) -> SecureLayer:
@@ -312,9 +311,10 @@ class Host:
         self.dns_listener: SimSocket | None = None
         self.tls_listener: SimSocket | None = None
         self.is_secret = False  # it is to be asked by TLS alone
-        # Authorities that it trusts, by the path of their file; certificates by those of theirs, or
-        # why they cannot be read; and those that were read last.
+        # Authorities by the path of their file, and those that were read last; certificates by
+        # those of theirs, or why they cannot be read; and those that were read last.
         self.authorities = {"": frozenset({"public"})}
+        self.trusted = dict(self.authorities)
         self.certificates: dict[TlsKeys, SimCertificate | Exception] = {}
         self.shown: dict[TlsKeys, SimCertificate] = {}
         self.datagrams: SimDatagrams | None = None

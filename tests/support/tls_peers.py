@@ -10,10 +10,12 @@ A name like n7.example has the address 10.0.0.7.
 Not here: programs that serve DNS by TLS (`tests/tools/test_tls_tools.py`).
 """
 
+import errno
 import re
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Self
@@ -60,14 +62,25 @@ class _Served:
     """A socket that accepts on loopback, with a thread for whatever comes of each connection."""
 
     def __init__(self, host: str, port: int | None) -> None:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.host = host
         self.port = port or free_port()
         self.accepted = 0  # connections
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
-        self._listener = socket.create_server((host, self.port), family=family, backlog=128)
-        self._begin(self._accept, self._listener)
+        self._begin(self._accept, self._listen())
+
+    def _listen(self) -> socket.socket:
+        """Listen at our port. A program that another thread starts has our descriptors until it is
+        what it is to be: the port, which was tried or served a moment ago, is taken until then."""
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return socket.create_server((self.host, self.port), family=family, backlog=128)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or time.monotonic() > end:
+                    raise
+            time.sleep(0.005)
 
     def __enter__(self) -> Self:
         return self

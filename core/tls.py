@@ -1,11 +1,13 @@
 """TLS as it is asked for: the server that a stream has to reach, and the files of a listener.
 
-Plain values.
+Plain values, and how the end of a certificate is said.
 
 Not here: how a stream is secured (`core/io/secure_layer.py`).
 """
 
 from dataclasses import dataclass
+
+SOON_DAYS = 14  # a certificate that ends within these is to be renewed
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +34,10 @@ class CertificateFacts:
 
     names: tuple[str, ...]
     ends_at: float
+
+
+def end_text(days: float) -> str:
+    """Say when a certificate ends, that many days from now."""
+    if days < 0:
+        return "has ended"
+    return f"ends in {days:.0f} days" if days >= 1 else "ends within a day"

@@ -14,13 +14,16 @@ from core.io.engine import Engine
 from core.io.system import reason
 from core.metrics import Metric, Value
 from core.operator import Level, ReadKeys
-from core.tls import CertificateFacts, TlsKeys
+from core.tls import SOON_DAYS, CertificateFacts, TlsKeys, end_text
 
-DAYS = Metric(
-    "tls_days", "Days until the certificate of --dns-tls ends", is_level=True, is_shared=True
+DAYS = Metric(  # for Prometheus without its unit: there it should be seconds
+    "tls_days",
+    "Days until the certificate of --dns-tls ends",
+    is_level=True,
+    family="tls_certificate_left",
+    is_shared=True,
 )
 _DAY_S = 86_400.0
-_SOON_DAYS = 14
 
 
 class Certificates:
@@ -46,7 +49,7 @@ class Certificates:
         self.due = now + _DAY_S
         for keys in self._keys():
             days = self._days(self._engine.system.tls.certificate(keys))
-            if days < _SOON_DAYS:
+            if days < SOON_DAYS:
                 self._say(keys, days, "", Level.WARNING)
 
     def metrics(self) -> list[Value]:
@@ -68,7 +71,7 @@ class Certificates:
             except (OSError, ValueError) as error:
                 self._refuse(f"{keys.certificate} with {keys.key}", keys.certificate, error)
             else:
-                level = Level.WARNING if days < _SOON_DAYS else Level.INFO
+                level = Level.WARNING if days < SOON_DAYS else Level.INFO
                 self._say(keys, days, "was read anew, and ", level)
 
     def _refuse(self, what: str, path: str, error: OSError | ValueError) -> None:
@@ -83,9 +86,7 @@ class Certificates:
 
     def _say(self, keys: TlsKeys, days: float, news: str, level: Level) -> None:
         """Report when a certificate ends."""
-        when = f"ends in {days:.0f} days" if days >= 1 else "ends within a day"
-        when = when if days >= 0 else "has ended"
         advice = "" if level is Level.INFO else "; renew it, and send SIGHUP"
-        text = f"the certificate {keys.certificate} {news}{when}{advice}"
+        text = f"the certificate {keys.certificate} {news}{end_text(days)}{advice}"
         about = {"file": keys.certificate, "days": round(days, 1)}
         self._engine.log.report(text, level, "certificate_ends", about)

@@ -4,7 +4,8 @@
 |---|---|
 | NOT READY | nobody should be sent here, as `/readyz` says |
 | FAILING | more than 1 % of the questions that had a reply in the last 60 s failed or timed out |
-| DEGRADED | a server is bad, a worker does not serve, or clients leave before their replies |
+| DEGRADED | a server is bad, a worker does not serve, clients leave before their replies, or the
+| | certificate of DNS over TLS ends within two weeks |
 | OK | none of these |
 
 The first that fits is the word: clients never fail under a calm one. All that fit are reasons, but
@@ -15,6 +16,8 @@ Not here: what it follows from (`history.py`), and how it is shown (`page.html`)
 
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+from core.tls import SOON_DAYS, end_text
 
 _SHARE_MAX = 0.01  # of errors, and of askers that have left
 _GOOD_SERVER = frozenset({"NEW", "UP"})
@@ -48,6 +51,9 @@ def _faults(status: Mapping[str, Any], minute: Mapping[str, Any]) -> Iterator[st
             yield f"worker {worker['name']} {worker['state']}"
         elif worker["old"]:
             yield f"worker {worker['name']} does not report"
+    days = status["figures"].get("tls_days", SOON_DAYS)
+    if days < SOON_DAYS:
+        yield f"the certificate of DNS over TLS {end_text(days)}"
     replies = minute["replies"]
     left = replies.get("dropped", 0) / max(1, sum(replies.values()))
     if left > _SHARE_MAX:

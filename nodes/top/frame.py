@@ -14,6 +14,7 @@ from enum import Enum
 
 from core.metrics import SPANS_S
 from core.time_of_day import utc_text
+from core.tls import SOON_DAYS, end_text
 from nodes.top.poll import FACES, Between, Poll
 
 _ERRORS_MAX = 0.01  # share of questions: with more, clients suffer
@@ -69,6 +70,7 @@ def server_frame(where: str, wall: float, minute: Between, moment: Between) -> l
         Row(f"{where}  {utc_text(wall, 1)[:10]} {utc_text(wall, 1)[11:19]}Z  {span}", Style.TITLE),
         *_verdict(now, servers, wall),
         *_clients(minute, moment),
+        *_tls(minute),
         *_servers(minute, servers, wall),
         *_tiers(minute),
         *_workers(now),
@@ -126,6 +128,22 @@ def _clients(minute: Between, moment: Between) -> list[Row]:
         Row(f"errors {share * 100:.2f} %   p50 {_ms(p50_s)} ms   p99 {_ms(p99_s)} ms", style),
         Row(f"{asked}   in flight {now.number('pending'):,.0f}   {clients}"),
     ]
+
+
+def _tls(minute: Between) -> list[Row]:
+    """Return what becomes of TLS, if there is any."""
+    now = minute.now
+    if "tls_handshakes" not in now.values:
+        return []
+    failures = [key for key in now.values if key.startswith("tls_failed_")]
+    done, failed = (_short(minute.rate(*keys)) for keys in (("tls_handshakes",), failures))
+    per = "/s" if minute.seconds else ""
+    text = f"TLS handshakes{per} {done}, failed {failed}"
+    if "tls_days" not in now.values:
+        return [Row(text)]
+    days = now.number("tls_days")
+    style = Style.BAD if days < SOON_DAYS else Style.PLAIN
+    return [Row(f"{text}   certificate {end_text(days)}", style)]
 
 
 def _servers(minute: Between, servers: list[str], wall: float) -> list[Row]:

@@ -168,6 +168,7 @@ def status(
     return {
         "time": 1_000_000.0,
         "unhealthy": unhealthy,
+        "figures": {},
         "last_minute": {"replies": replies, "errors_share": errors / replied if replied else None},
         "servers": [
             {"name": name, "state": state, "since": "999980.000", "why": "closed"}
@@ -235,6 +236,20 @@ def test_a_bad_server_is_told_with_since_and_why(
 )
 def test_a_worker_that_does_not_serve_is_told(worker: dict[str, object], why: str) -> None:
     found = verdict(status({}, {}, workers=[{"name": "W1", **worker}]))
+    assert found == {"word": "DEGRADED" if why else "OK", "why": why}
+
+
+@pytest.mark.parametrize(
+    ("days", "why"),
+    [
+        (14.0, ""),
+        (13.9, "the certificate of DNS over TLS ends in 14 days"),
+        (0.4, "the certificate of DNS over TLS ends within a day"),
+        (-0.1, "the certificate of DNS over TLS has ended"),
+    ],
+)
+def test_a_certificate_that_ends_soon_is_told(days: float, why: str) -> None:
+    found = verdict(status({}, {"TS1": "UP"}, figures={"tls_days": days}))
     assert found == {"word": "DEGRADED" if why else "OK", "why": why}
 
 

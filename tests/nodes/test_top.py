@@ -113,6 +113,24 @@ def test_a_frame_has_a_row_for_each_tier() -> None:
     assert "tier2  asked 11k, slow 0, won 11k" in text(shown({**NOW, **tiers}))
 
 
+@pytest.mark.parametrize(
+    ("days", "said", "style"),
+    [
+        (None, "", Style.PLAIN),
+        ("83.6", "   certificate ends in 84 days", Style.PLAIN),
+        ("13.9", "   certificate ends in 14 days", Style.BAD),
+        ("-2.0", "   certificate has ended", Style.BAD),
+    ],
+)
+def test_a_frame_has_a_row_for_tls(days: str | None, said: str, style: Style) -> None:
+    tls = {"tls_handshakes": "120", "tls_failed_expired": "5", "tls_failed_refused": "1"}
+    tls |= {} if days is None else {"tls_days": days}
+    before = {**MINUTE_AGO, **dict.fromkeys(tls, "0")}
+    row = Row(f"TLS handshakes/s 2, failed 0.1{said}", style)
+    assert shown({**NOW, **tls}, before)[5] == row and len(row.text) <= 80
+    assert f"TLS handshakes 120, failed 6{said}" in text(shown({**NOW, **tls}))
+
+
 def test_a_frame_fits_into_80_columns_and_24_lines() -> None:
     rows = shown(NOW, MINUTE_AGO)
     assert len(rows) <= 24 and max(len(row.text) for row in rows) <= 80

@@ -179,7 +179,7 @@ def _brain(transcript: Transcript, program: str, tables: dict[str, dict[bytes, b
                 Bounds(),
                 lambda: 0.0,
                 extra_load=extra_load,
-                resolvers=_BY_TLS if "--tls" in transcript.flags else _RESOLVERS,
+                resolvers=_BY_TLS if "--tls-ca" in transcript.flags else _RESOLVERS,
                 trusts_data="--trust-data" in transcript.flags,
                 own_words=transcript.own_words,
                 private_from=transcript.flags if "--private-from" in transcript.flags else (),

@@ -27,6 +27,7 @@ from typing import Any
 import pytest
 
 from core.metrics import SPANS_S
+from tests.support.certificates import authority, openssl
 from tests.support.dns_messages import CODES, RD, name, question_of, said
 from tests.support.processes import (
     PATIENCE_S,
@@ -71,13 +72,20 @@ def page(program: Program, path: str = "metrics") -> bytes:
 # -- promtool --------------------------------------------------------------------------------------
 
 
+def by_tls() -> tuple[object, ...]:
+    """Return the words for DNS over TLS."""
+    certificate, key = authority().issue("dns.example")
+    return ("--dns-tls", 0, "--tls-cert", certificate, "--tls-key", key)
+
+
+@openssl
 def test_promtool_has_nothing_to_say_about_any_program(run: Programs) -> None:
     table = run.table("ts", "x.example 10.0.0.1")
     table_server, port = run.ts(table, 0, "--metrics", 0)
     _, other = run.ts(table)
-    dns = ("--dns", 0, "--dns-upstream", f"127.0.0.1:{free_port()}")
+    dns = ("--dns", 0, "--dns-upstream", f"127.0.0.1:{free_port()}", *by_tls())
     alone, _ = run.ls([port, other], *dns, "--metrics", 0, "--race-sample", 1, linked=False)
-    workers, _ = run.ls([port], "--workers", 2, "--metrics", 0, linked=False)
+    workers, _ = run.ls([port], "--workers", 2, "--metrics", 0, *by_tls(), linked=False)
     for program in (table_server, alone, workers):
         text = page(program)
         assert b"process_open_fds" in text and b"photofinish_ready 1\n" in text
@@ -123,11 +131,12 @@ def test_the_queries_of_the_dashboard_are_such(tmp_path: Path) -> None:
     assert code == 0, said_of_it
 
 
+@openssl
 def test_alerts_and_dashboard_name_only_metrics_that_there_are(run: Programs) -> None:
     _, port = run.ts(run.table("ts", "x.example 10.0.0.1"))
     records = run.folder / "races"
     sampled = ("--race-sample", 1, "--race-log", records)
-    ls, _ = run.ls([port], "--metrics", 0, *sampled)
+    ls, _ = run.ls([port], "--metrics", 0, *sampled, *by_tls())
     there = set(re.findall(r"^(\w+)[{ ]", page(ls).decode(), re.M))
     named = (EXAMPLES / "alerts.yml").read_text() + "\n".join(queries())
     assert set(re.findall(r"\b(?:photofinish|process)_\w+(?=[\[{ ])", named)) <= there

@@ -175,7 +175,8 @@ def test_a_check_finds_what_is_wrong_with_files_of_tls(command: Command) -> None
 
 TIERS = (
     "1 worker, tiers, TS1 localhost:5301 in tier 1, TS2 localhost:5302 in tier 1, "
-    "router 192.168.1.1:53 in tier 2, quad9 9.9.9.9:53 in tier 2, 1 route"
+    "router 192.168.1.1:53 in tier 3, quad9 tls://9.9.9.9:853#dns.quad9.net in tier 2, "
+    "cloudflare tls://1.1.1.1:853#cloudflare-dns.com in tier 2, 1 route"
 )
 
 

@@ -48,7 +48,11 @@ RESOLVED = "198.41.0.4"  # said by a played resolver
 PATIENCE_S = 120.0
 SERVER = re.compile(r"python3 -m nodes (ts|ls) (?!.*--(check|print-config))")
 ANYTHING = "..."
-AFTER = {"At home": "Port 53", "A new list": "At home"}  # sections that go on where another ends
+AFTER = {
+    "At home": "Port 53",
+    "A new list": "At home",
+    "A certificate": "Port 53",
+}  # sections that go on where another ends
 
 
 # -- blocks ----------------------------------------------------------------------------------------
@@ -182,6 +186,16 @@ def check_fetch(command: str, folder: Path) -> None:
     (folder / path).write_text("ads.example\n*.tracker.example\nnew.example\n")
 
 
+def check_group(command: str, folder: Path) -> None:
+    assert command.split()[-1] in (folder / "examples/photofinish-certbot.sh").read_text()
+
+
+def check_hook(command: str, folder: Path) -> None:
+    """Look whether the hook is there. `tests/nodes/test_shown_commands.py` reads no certbot."""
+    (hook,) = re.findall(r"--deploy-hook /(\S+)$", command)
+    assert os.access(folder / hook, os.X_OK)
+
+
 def check_addresses(command: str, folder: Path) -> None:
     """Read the words: this machine does not have the addresses."""
     read_ls_options(shlex.split(command, comments=True)[4:])
@@ -204,6 +218,8 @@ ELSEWHERE: dict[str, Check] = {  # by what such a command matches
     r"make ": check_make,
     r"sudo systemctl ": check_units,
     r"sudo curl ": check_fetch,
+    r"sudo groupadd ": check_group,
+    r"sudo certbot ": check_hook,
     r"python3 -m nodes ls --host 192\.168\.": check_addresses,
     r"dig @127\.0\.0\.1 (?!-p)": check_port_53,
     r"journalctl ": check_journal,

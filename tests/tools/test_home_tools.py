@@ -96,7 +96,11 @@ def a_home(folder: Path, size: int, *words: object) -> Iterator[Home]:
             "localhost:5301": f"{LOOPBACK}:{list_port}",
             "localhost:5302": f"{LOOPBACK}:{hosts_port}",
             "192.168.1.1": f"{LOOPBACK}:{resolvers[0].port}",
-            "9.9.9.9": f"{LOOPBACK}:{resolvers[1].port}",
+            # Raced and in the clear, so that both are seen.
+            "tls://9.9.9.9#dns.quad9.net": f"{LOOPBACK}:{resolvers[1].port}",
+            'cloudflare = "tls://1.1.1.1#cloudflare-dns.com"': "",
+            '["quad9", "cloudflare"]': '["quad9"]',
+            '2 = "quad9,cloudflare"\n3 = "router"': '2 = "router,quad9"',
         }.items():
             assert text.count(shown) == 1, shown
             text = text.replace(shown, here)

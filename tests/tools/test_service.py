@@ -21,6 +21,7 @@ from tests.support.processes import ROOT, Programs, exchange, free_port
 EXAMPLES = ROOT / "examples"
 EXAMPLE = EXAMPLES / "photofinish@.service"
 AT_53 = EXAMPLES / "photofinish-dns.service"
+SOCKETS = {"photofinish-dns.socket": "dns", "photofinish-dns-tls.socket": "dns-tls"}
 EXPOSURE_MAX = 1.5
 analyzer = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None,
@@ -46,7 +47,8 @@ def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     )
     path = tmp_path / example.name.replace("@", "@names")
     path.write_text(text)
-    shutil.copy(EXAMPLES / "photofinish-dns.socket", tmp_path)
+    for socket in SOCKETS:
+        shutil.copy(EXAMPLES / socket, tmp_path)
     return path
 
 
@@ -66,7 +68,7 @@ def test_the_unit_is_hardly_exposed(unit: Path) -> None:
 def test_the_unit_has_nothing_that_systemd_does_not_know(unit: Path) -> None:
     both = [unit]
     if unit.name == AT_53.name:
-        both.append(unit.parent / "photofinish-dns.socket")
+        both += [unit.parent / socket for socket in SOCKETS]
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *map(str, both)], capture_output=True, text=True
     )
@@ -97,7 +99,9 @@ def test_the_service_at_port_53_differs_only_in_its_sockets() -> None:
     template, at_53 = settings(), settings(AT_53)
     different = {key for key in template | at_53 if template.get(key) != at_53.get(key)}
     assert different == own
-    assert settings(EXAMPLES / "photofinish-dns.socket")["FileDescriptorName"] == ["dns"]
+    for socket, name in SOCKETS.items():
+        assert settings(EXAMPLES / socket)["FileDescriptorName"] == [name]
+    assert settings(EXAMPLES / "photofinish-dns-tls.socket")["Service"] == [AT_53.name]
 
 
 @pytest.mark.process

@@ -77,7 +77,7 @@ fuzz-dns: ## send PACKETS mutated DNS packets through LS, twice (1,000,000; 1 mi
 fuzz-grammar: ## send LINES lines of proto.md's grammar, and lines nearly so, through the parsers (100,000; 20 s)
 	@$(PYTHON) -m tests.fuzz_grammar --lines $(or $(LINES),100000)
 
-sim: ## tell SEEDS stories more of lines, DNS, resolvers, the cache and tiers in the simulator (1,000)
+sim: ## tell SEEDS stories more of lines, DNS, resolvers, the cache, tiers and TLS in the simulator (1,000)
 	@$(PYTHON) -m tests.sim.simulate --seeds $(or $(SEEDS),1000)
 
 soak: ## run the long experiments with real processes, and print their figures (3 min)

@@ -261,11 +261,13 @@ def is_near(seconds: float, other: float) -> bool:
     return abs(math.log(seconds / other, STEP)) < 2
 
 
+@openssl
 @pytest.mark.skipif(PROMETHEUS is None, reason=f"no Prometheus here {WHERE_FROM}")
 def test_prometheus_sees_the_load_as_the_load_saw_itself(run: Programs) -> None:
     with closing(Resolver(fails=True)) as bad, closing(Resolver(fails=False)) as good:
         upstreams = [w for one in (bad, good) for w in ("--dns-upstream", f"127.0.0.1:{one.port}")]
-        ls, _ = run.ls([], "--dns", 0, *upstreams, "--metrics", 0, "--race-sample", 1)
+        words = ("--dns", 0, *by_tls(), "--metrics", 0, "--race-sample", 1)
+        ls, _ = run.ls([], *upstreams, *words)
         with closing(Prometheus(run.folder, ls.listener("status page"))) as prometheus:
             asked = "photofinish_asked_total"
             wait_for(lambda: prometheus.value(asked) == 0, "a scrape before the load")

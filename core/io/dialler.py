@@ -173,6 +173,7 @@ class Dialler:
                 attempt.addresses.clear()
                 stream.security.secured = attempt.secured
                 stream.security.receive(stream, b"")
+                stream.security.has_ended(stream, engine.system.now())
 
     def opened(self, attempt: DialAttempt) -> None:
         """Tell the brain that a connection is there."""

@@ -27,12 +27,24 @@ TLS_FAILED = {
 
 
 class Handshakes:
-    """The handshakes of one loop."""
+    """The handshakes of one loop. In a turn as many are computed as `per_turn`: each takes as long
+    as many reads, and clients may all say at one moment what makes it due."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, per_turn: int) -> None:
         self._log = log
+        self._per_turn = per_turn
+        self._turn = self._computed = 0
         self._done = 0
         self._failed: Counter[str] = Counter()
+
+    def compute(self, turn: int) -> None:
+        """Count one that was computed in this turn."""
+        self._computed = self._computed + 1 if turn == self._turn else 1
+        self._turn = turn
+
+    def may_compute(self, turn: int) -> bool:
+        """Return whether one more may be computed in this turn."""
+        return turn != self._turn or self._computed < self._per_turn
 
     def succeed(self) -> None:
         """Count one that has secured a stream."""

@@ -46,11 +46,11 @@ class InputStream(Stream):
     def _watch_message(self, completed: bool, now: float) -> None:
         """Let a line take its time."""
 
-    def _read_end(self, now: float) -> None:
+    def read_end(self, now: float) -> None:
         """Take the end, and before it the last line if there is a beginning of one."""
         if self.framer.is_mid_message and (line := self.framer.receive(b"\n")):
             self._streams.engine.events.append(Received(self.name, line))
-        super()._read_end(now)
+        super().read_end(now)
 
 
 def read_lines_of(streams: Streams, name: str, fd: int, line_bytes_max: int) -> None:

@@ -11,11 +11,13 @@ from typing import Protocol
 
 
 class SecurityError(Exception):
-    """A stream is not secure: the text says why in a line, `kind` in a word (see `KINDS`)."""
+    """A stream is not secure: the text says why in a line, `kind` in a word (see `KINDS`). `plain`:
+    bytes that came before, and are good."""
 
     def __init__(self, why: str, kind: str) -> None:
         super().__init__(why)
         self.kind = kind
+        self.plain = b""
 
 
 UNFINISHED = "unfinished"

@@ -87,7 +87,7 @@ class Stream(Connection):
                 most = self.bytes_to_read(streams.read_share)
             elif streams.read_share < most:
                 most = streams.read_share
-        if not most:
+        if not most or (self.security is not None and not self.security.may_go_on(self)):
             return False
         engine = streams.engine
         try:
@@ -98,7 +98,7 @@ class Stream(Connection):
             streams.lose(self, reason(error))
             return False
         if not data:
-            self._read_end(now)
+            self.read_end(now)
             return False
         count = len(data)
         if self.security is not None:
@@ -113,8 +113,7 @@ class Stream(Connection):
             if engine.wire is not None and self.framer.is_text:
                 engine.wire.received(self.name, messages)
             engine.events.append(Received(self.name, messages))
-        if self.security is not None and self.security.is_over and self.life.state in HEARD:
-            self._read_end(now)
+        if self.security is not None and self.security.has_ended(self, now):
             return False
         if count < most:
             return False
@@ -135,7 +134,7 @@ class Stream(Connection):
         else:
             mid_message.start(self, now)
 
-    def _read_end(self, now: float) -> None:
+    def read_end(self, now: float) -> None:
         """Take the peer's end of stream."""
         streams = self._streams
         is_heard = self.life.state in HEARD

@@ -26,21 +26,26 @@ class StreamSecurity:
     once there is any. `is_known`: the brain has heard of the stream, so it is to hear of its end.
     """
 
-    __slots__ = ("_has_begun", "_host", "_kind", "_layer", "_streams", "is_known", "secured")
+    __slots__ = (
+        "_has_begun",
+        "_host",
+        "_kind",
+        "_layer",
+        "_streams",
+        "_why",
+        "is_known",
+        "secured",
+    )
 
     def __init__(self, streams: "Streams", layer: SecureLayer, host: str = "") -> None:
         self._streams = streams
         self._layer = layer
         self._host = host
         self._has_begun = False
-        self._kind = UNFINISHED  # of failure, if it fails
+        self._why = ""  # it has failed
+        self._kind = UNFINISHED  # of failure
         self.is_known = False
         self.secured: Callable[[Stream], object] = _ignore
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the peer has said that it sends nothing more."""
-        return self._layer.is_ended
 
     # -- in ------------------------------------------------------------------------------------
 
@@ -52,17 +57,14 @@ class StreamSecurity:
         if not was_securing and stream.life.state not in HEARD:
             return b""
         streams, layer = self._streams, self._layer
-        if not stream.accepted:
+        if was_securing or not stream.accepted:  # a client may wait for that with its first query
             streams.engine.system.ack_at_once(stream.socket)
         before = layer.unsent
         try:
             plain = layer.receive(data)
         except SecurityError as error:
-            self._kind = error.kind
-            if not stream.waiting:
-                self._say(stream)
-            streams.lose(stream, str(error))
-            return b""
+            self._why, self._kind = str(error), error.kind
+            return error.plain
         if stream.life.state is StreamState.DEAF:
             layer.seal(b"")  # it would not take that
         elif layer.unsent > before:
@@ -71,11 +73,31 @@ class StreamSecurity:
                 streams.went_over_high(stream)
             if stream.fd not in streams.engine.write_fds:
                 streams.unsent[stream] = None
+            if was_securing and stream.accepted:
+                streams.handshakes.compute(streams.engine.turn)
         if was_securing and layer.is_secured:
             stream.life.fire(StreamEvent.SECURED)
             streams.handshakes.succeed()
             self.secured(stream)
         return plain
+
+    def has_ended(self, stream: "Stream", now: float) -> bool:
+        """Return whether the stream is over with what was received last, by a failure or by the
+        peer's word; then take that."""
+        if self._why:
+            if not stream.waiting:
+                self._say(stream)
+            self._streams.lose(stream, self._why)
+        elif self._layer.is_ended and stream.life.state in HEARD:
+            stream.read_end(now)
+        else:
+            return False
+        return True
+
+    def may_go_on(self, stream: "Stream") -> bool:
+        """Return whether a handshake may go on in this turn: those of who comes are bounded."""
+        is_bounded = stream.accepted and stream.life.state is StreamState.SECURING
+        return not is_bounded or self._streams.handshakes.may_compute(self._streams.engine.turn)
 
     def _say(self, stream: "Stream") -> None:
         """Send what the layer has to say at the end, if the peer takes that."""

@@ -44,7 +44,7 @@ class Streams:
         self.unsent: dict[Stream, None] = {}
         self.read_share = 1
         self.was_short = False  # whether memory was, when it was last listed what is read
-        self.handshakes = Handshakes(engine.log)
+        self.handshakes = Handshakes(engine.log, bounds.tls_accepts_per_turn)
         self._line_bytes_max = line_bytes_max
         self.limits = StreamLimits(self)
         engine.performers |= {

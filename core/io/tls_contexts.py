@@ -7,6 +7,7 @@ takes longer than all else at the start of a program.
 Not here: what is in a context, and a stream's TLS (`core/io/tls_layer.py`).
 """
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from core.io.secure_layer import SecureLayer
@@ -35,6 +36,11 @@ class TlsContexts:
     def authorities(self) -> list[str]:
         """The files of authorities that have been read; an empty one stands for the system's."""
         return list(self._dialled)
+
+    def keep_authorities(self, paths: Collection[str]) -> None:
+        """Forget all authorities but those in these files."""
+        for path in set(self._dialled).difference(paths):
+            del self._dialled[path]
 
     def load_keys(self, keys: TlsKeys) -> CertificateFacts:
         """Read a certificate and its key, which are shown from now on; return what it says. Blocks.

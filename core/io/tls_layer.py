@@ -13,10 +13,12 @@ Not here: where contexts are kept (`core/io/system.py`).
 import ssl
 from collections.abc import Iterator
 from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NoReturn
 
 from core.io.secure_layer import UNFINISHED, SecurityError
+from core.regular_file import regular_file
 from core.tls import CertificateFacts, TlsKeys
 
 _RECORD_BYTES_MAX = 16_384  # plain bytes of a record (RFC 8446, section 5.1)
@@ -56,17 +58,21 @@ class TlsLayer:
 
     def receive(self, data: bytes) -> bytes:
         self._incoming.write(data)
+        records: list[bytes] = []
         try:
             if not self.is_secured:
                 self._tls.do_handshake()
                 self.is_secured = True
-            return b"".join(self._records())
+            records.extend(self._records())
         except ssl.SSLWantReadError:
-            return b""
+            pass
         except ssl.SSLZeroReturnError:
             raise SecurityError("it has ended the TLS handshake", UNFINISHED) from None
         except ssl.SSLError as error:
-            raise self._security_error(error) from None
+            failure = self._security_error(error)
+            failure.plain = b"".join(records)
+            raise failure from None
+        return b"".join(records)
 
     def _records(self) -> Iterator[bytes]:
         """Yield the plain bytes of each record that is whole."""
@@ -138,7 +144,8 @@ def dialled_context(authorities: str) -> ssl.SSLContext:
             raise ValueError("this machine has none")
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
         return context
-    Path(authorities).open("rb").close()  # else its name is not in the error
+    with regular_file(authorities):  # else its name is not in the error, and a pipe is waited for
+        pass
     try:
         context.load_verify_locations(authorities)
     except ssl.SSLError:
@@ -153,7 +160,8 @@ def accepted_context(keys: TlsKeys) -> ssl.SSLContext:
     _restrict(context)
     context.num_tickets = 0
     for path in (keys.certificate, keys.key):
-        Path(path).open("rb").close()
+        with regular_file(path):
+            pass
     try:
         context.load_cert_chain(keys.certificate, keys.key, _no_password)
     except ssl.SSLError as error:
@@ -190,5 +198,7 @@ def read_certificate(context: ssl.SSLContext, keys: TlsKeys) -> CertificateFacts
     except SecurityError as error:
         raise ValueError(f"the certificate is of no use for a server: {error}") from None
     said = dialled.certificate()
-    names = tuple(str(name) for _, name in said.get("subjectAltName", ()))
-    return CertificateFacts(names, ssl.cert_time_to_seconds(str(said["notAfter"])))
+    names = [name for kind, name in said.get("subjectAltName", ()) if kind != "IP Address"]
+    hosts = [name for kind, name in said.get("subjectAltName", ()) if kind == "IP Address"]
+    names += [str(ip_address(host)) for host in hosts]
+    return CertificateFacts(tuple(names), ssl.cert_time_to_seconds(str(said["notAfter"])))

@@ -25,6 +25,7 @@ from nodes.cli.server_addresses import (
     choose_resolvers,
     refuse_loops,
     refuse_own_lookups,
+    warn_of_clear,
     warn_of_twins,
 )
 from nodes.cli.server_arguments import ServerOptions
@@ -261,6 +262,7 @@ def _find(options: LsOptions, system: System, before: _Builder | None = None) ->
         who.routed,
         who.tiers,
     )
+    warn_of_clear(setup, log)
     return _Builder(options, listening, setup, links)
 
 

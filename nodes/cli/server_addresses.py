@@ -17,7 +17,7 @@ from core.operator import Level
 from nodes.cli.arguments import USAGE, Failure
 from nodes.cli.resolver_file import DNS_PORT, SYSTEM_FILE, system_nameservers
 from nodes.cli.server_words import ResolverOption, check_alike
-from nodes.ls.setup import ServerSetup
+from nodes.ls.setup import ServerSetup, Setup
 
 # Where systemd-resolved takes queries (man 8 systemd-resolved), and where its file of others is.
 _STUBS = ("127.0.0.53", "127.0.0.54")
@@ -129,6 +129,22 @@ def warn_of_twins(servers: Sequence[ServerSetup], log: Log) -> None:
                 text = f"{server.name} and {other} are at the same address; one is enough"
                 about = {"server": server.name, "host": server.where, "address": where}
                 log.report(text, Level.WARNING, "server_twice", about)
+
+
+def warn_of_clear(setup: Setup, log: Log) -> None:
+    """Log which resolvers are asked in the clear where another of that tier is asked by TLS: they
+    show on the way what the other hides."""
+    for secure in setup.resolvers:
+        hosts = {end[0] for _, end in secure.addresses if secure.identity}
+        for clear in setup.resolvers:
+            alike = hosts & {end[0] for _, end in clear.addresses if not clear.identity}
+            if alike and setup.tier_of(clear.name) == setup.tier_of(secure.name):
+                text = (
+                    f"{clear.name} is asked in the clear, at {min(alike)}, what {secure.name} is "
+                    "asked there by TLS: it shows what the other hides"
+                )
+                about = {"server": clear.name, "address": min(alike), "secure": secure.name}
+                log.report(text, Level.WARNING, "server_in_clear", about)
 
 
 def _is_own(system: System, host: str, dns: Sequence[Address]) -> bool:

@@ -50,10 +50,12 @@ def read_tls_files(
     tls: TlsContexts, options: TlsOptions, resolvers: Sequence[ResolverOption | ServerSetup]
 ) -> None:
     """Read all files of TLS that these options and resolvers need. Raises Failure."""
-    if any(one.identity for one in resolvers):
-        _read_authorities(tls, options.authorities)
+    needed = [options.authorities] if any(one.identity for one in resolvers) else []
+    for path in needed:
+        _read_authorities(tls, path)
     if options.keys is not None:
         _read_keys(tls, options.keys)
+    tls.keep_authorities(needed)
 
 
 def _read_authorities(tls: TlsContexts, path: str) -> None:

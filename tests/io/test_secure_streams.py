@@ -289,8 +289,9 @@ def test_an_alert_ends_a_stream_that_was_secure(house: House, conn: str) -> None
     """That was no handshake."""
     peer = house.met(conn)
     peer.put(record(b"d", b"x\n") + record(b"x", b"internal error"))
-    house.until(lambda: len(house.of(conn)) > 1)
-    assert house.of(conn) == [OPENED[conn], Closed(conn, "it refuses us: internal error")]
+    house.until(lambda: len(house.of(conn)) > 2)
+    heard = [OPENED[conn], Received(conn, b"x\n"), Closed(conn, "it refuses us: internal error")]
+    assert house.of(conn) == heard
     assert house.metric("tls_failed_refused") == 0 and house.said == []
 
 
@@ -549,6 +550,27 @@ def test_few_are_accepted_in_a_turn(house: House) -> None:
         house.turn()
         counts.append(len(house.loop.streams.accepted))
     assert counts == [2, 4, 5] and house.loop.hits == {"tls_accepts_per_turn": 2}
+
+
+def test_few_handshakes_are_computed_in_a_turn(house: House) -> None:
+    """Clients may all say at one moment what makes it due."""
+    guests = [house.guest() for _ in range(5)]
+    for guest in guests:
+        guest.begin()
+    counts = []
+    for _ in range(3):
+        house.turn()
+        counts.append(sum(guest.look().layer.is_secured for guest in guests))
+    assert counts == [2, 4, 5]
+
+
+@pytest.mark.parametrize("conn", [A, TS])
+def test_bytes_before_a_failure_in_one_read_are_heard(house: House, conn: str) -> None:
+    """As they would be if the failure came in a read of its own."""
+    peer = house.met(conn)
+    peer.put(record(b"d", b"x\n") + b"!" * 8)
+    house.until(lambda: isinstance(house.of(conn)[-1], Closed))
+    assert house.of(conn)[-2:] == [Received(conn, b"x\n"), Closed(conn, "it does not speak this")]
 
 
 # -- the end of all --------------------------------------------------------------------------------

@@ -327,6 +327,15 @@ def test_forged_bytes_end_a_secured_stream() -> None:
     assert client.plain == b"" and client.error is not None and client.error.kind == "protocol"
 
 
+def test_bytes_before_a_record_that_is_forged_are_had() -> None:
+    """As if it had come in another read."""
+    ours, theirs = secured()
+    sealed = theirs.layer.seal(b"good") + b"\x17\x03\x03\x00\x05forge"
+    with pytest.raises(SecurityError) as raised:
+        ours.layer.receive(sealed)
+    assert raised.value.plain == b"good"
+
+
 def test_each_kind_of_error_is_one_that_is_counted() -> None:
     assert set(KINDS) == {
         "expired", "wrong_name", "untrusted", "certificate", "refused", "protocol", "unfinished",

@@ -335,14 +335,31 @@ def test_there_is_never_a_third_stream() -> None:
     assert cast.stage.identities == {f"{D1}.0": IDENTITY, f"{D1}.00": IDENTITY}
 
 
-def test_a_second_dial_that_fails_says_why_it_is_down() -> None:
+def test_a_stream_is_asked_on_where_no_second_one_can_be_had() -> None:
+    """A server may allow a client one connection, and be slow."""
     cast = cast_by_tls()
     cast.ask("x.example")
+    (conn, query) = cast.query_at(D1)
     cast.wait(JOIN_S + 0.1)
-    cast.stage.refuse(cast.dialled(D1), "no route to host")
-    assert cast.codes() == [FAILED] and streams(cast) == []
-    assert link_of(cast).life.state is LinkState.DOWN
-    assert link_of(cast).health.life.state is HealthState.UNREACHABLE
+    cast.ask("y.example")
+    assert cast.asked(D1) == []
+    cast.stage.refuse(cast.dialled(D1), "connection refused")
+    assert cast.codes() == [] and streams(cast) == [conn]
+    assert asks(cast, "z.example") == ["y.example", "z.example"]
+    cast.say(conn, said(query, "10.0.0.1"))
+    assert cast.codes() == [0] and link_of(cast).life.state is LinkState.UP
+
+
+def test_a_second_stream_that_is_silent_has_a_third() -> None:
+    """A firewall may forget one after the other."""
+    cast = cast_by_tls()
+    for n in range(4):
+        cast.ask(f"n{n}.example")
+        cast.wait(JOIN_S + 0.1)
+        cast.asked(D1)
+        cast.stage.connect(cast.dialled(D1))
+        assert [question_of(query) for _, query in cast.asked(D1)] == [f"n{n}.example"]
+        assert len(streams(cast)) == 2
 
 
 def test_a_silent_resolver_is_asked_little_until_it_is_back() -> None:
@@ -364,6 +381,8 @@ def test_a_silent_resolver_is_asked_little_until_it_is_back() -> None:
     cast.wait(1.5)
     tried = cast.asked(D1)
     assert tried
+    for another in list(cast.stage.dialled):
+        cast.stage.connect(another)
     cast.say(tried[-1][0], said(tried[-1][1], "NOERROR"))
     assert link_of(cast).health.life.state is HealthState.UP and conn in streams(cast)
     cast.asked(D1)
@@ -455,8 +474,8 @@ def test_a_reply_and_the_end_in_one_read_are_both_heard() -> None:
     cast.stage.connect(cast.dialled(D1))
     cast.stage.step(Received(first, frame(said(query, "10.0.0.1"))))
     assert cast.codes() == [0] and len(cast.asked(D1)) == 1
-    cast.stage.reset(first)
-    assert link_of(cast).life.state is LinkState.UP and len(streams(cast)) == 1
+    assert link_of(cast).life.state is LinkState.UP
+    assert len(streams(cast)) == 1 and first not in streams(cast)
     cast.stage.step(Ended(streams(cast)[0], False))
     assert cast.stage.dialled == [first] or not cast.stage.dialled
 
@@ -496,7 +515,6 @@ def test_a_drain_ends_with_its_streams(when: str) -> None:
         cast.wait(JOIN_S + 0.1)
         cast.stage.connect(cast.dialled(D1))
         cast.answer(D1, "10.0.0.1", "10.0.0.1")
-        cast.stage.end(f"{D1}.0")  # the retired one, after us
     elif when == "dialling again":
         replied(cast, "x.example")
         cast.stage.end(streams(cast)[0])

@@ -13,15 +13,17 @@ from core.addresses import Address, comes_to
 from core.io.log import Log
 from core.io.log_format import bare_line
 from core.io.system import System
+from core.tls import ServerIdentity
 from nodes.cli.arguments import USAGE, Failure
 from nodes.cli.server_addresses import (
     choose_resolvers,
     refuse_loops,
     refuse_own_lookups,
+    warn_of_clear,
     warn_of_twins,
 )
 from nodes.cli.server_words import ResolverOption
-from nodes.ls.setup import ServerSetup
+from nodes.ls.setup import ServerSetup, Setup
 from tests.processes.test_wildcard_apart import isolated
 from tests.sim.scenes import Scene
 from tests.sim.world import PORT
@@ -201,6 +203,20 @@ def test_two_names_of_one_server_are_a_warning() -> None:
     ]
     warn_of_twins(servers, Log("LS", lines.append, log_format=bare_line))
     assert lines == [b"c and a are at the same address; one is enough\n"]
+
+
+@pytest.mark.parametrize("is_second_tier", [False, True])
+def test_a_resolver_by_tls_beside_itself_in_the_clear_is_told(is_second_tier: bool) -> None:
+    """In a later tier it is somebody's wish: asked where TLS is of no use."""
+    here = ("192.0.2.1", 53)
+    secure = ServerSetup("DNS1", ((V4, ("192.0.2.1", 853)),), here, ServerIdentity("a.example"))
+    clear = ServerSetup("DNS2", ((V4, here),), here)
+    other = ServerSetup("DNS3", ((V4, ("192.0.2.2", 53)),), here)
+    lines: list[bytes] = []
+    setup = Setup((), (secure, clear, other), tiers={"DNS2": 2} if is_second_tier else {})
+    warn_of_clear(setup, Log("LS", lines.append, log_format=bare_line))
+    said = b"DNS2 is asked in the clear, at 192.0.2.1, what DNS1 is asked there by TLS"
+    assert [line.startswith(said) for line in lines] == ([] if is_second_tier else [True])
 
 
 @pytest.mark.parametrize("text", ["nameserver 127.0.0.1\nnameserver ::1\n", "", None])

@@ -3,6 +3,7 @@
 Not here: the words that name them (`test_tls_arguments.py`).
 """
 
+import os
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,8 @@ def test_a_check_refuses_a_certificate_that_has_ended() -> None:
 def test_real_files_are_read_or_say_what_is_wrong(tmp_path: Path) -> None:
     nothing = tmp_path / "nothing.pem"
     nothing.write_text("nothing\n")
+    pipe = f"{tmp_path}/pipe"
+    os.mkfifo(pipe)
     good, other = authority().issue("a.example"), authority().issue("b.example", has_own_key=True)
     contexts = TlsContexts()
     read_tls_files(contexts, TlsOptions(authority().file, TlsKeys(*good)), [TLS])
@@ -132,7 +135,8 @@ def test_real_files_are_read_or_say_what_is_wrong(tmp_path: Path) -> None:
     )
     for tls, said in (
         (TlsOptions(str(nothing)), f"cannot use --tls-ca {nothing}: "),
-        (TlsOptions(f"{tmp_path}"), f"cannot read --tls-ca {tmp_path}: is a directory"),
+        (TlsOptions(f"{tmp_path}"), f"cannot read --tls-ca {tmp_path}: it is not a regular file"),
+        (TlsOptions("", TlsKeys(good.certificate, pipe)), f"cannot read --tls-key {pipe}: it is n"),
         (TlsOptions(f"{tmp_path}/x"), f"cannot read --tls-ca {tmp_path}/x: no such file or di"),
         (TlsOptions("", TlsKeys(good.certificate, f"{tmp_path}/k")), "cannot read --tls-key "),
         (TlsOptions("", TlsKeys(f"{tmp_path}/c", good.key)), "cannot read --tls-cert "),

@@ -12,6 +12,7 @@ Not here: TLS (`tests/io/test_tls_layer.py`), and the layer of the simulator (`t
 
 import socket
 import struct
+from collections.abc import Iterator
 from typing import Any
 
 from core.io.secure_layer import SecurityError
@@ -53,17 +54,25 @@ class PlayedLayer:
         self._has_begun = True
         self._came += data
         plain = b""
+        try:
+            for record_plain in self._records():
+                plain += record_plain
+        except SecurityError as error:
+            error.plain = plain
+            raise
+        return plain
+
+    def _records(self) -> Iterator[bytes]:
         while len(self._came) >= _HEAD.size:
             kind, size = _HEAD.unpack_from(self._came)
             if kind not in b"hdexkn":
                 raise self._failed("it does not speak this", "protocol")
             if len(self._came) < _HEAD.size + size:
-                break
+                return
             body = bytes(self._came[_HEAD.size : _HEAD.size + size])
             del self._came[: _HEAD.size + size]
             self.kinds += kind.decode()
-            plain += self._take(kind, body)
-        return plain
+            yield self._take(kind, body)
 
     def _take(self, kind: bytes, body: bytes) -> bytes:
         if kind == b"x":

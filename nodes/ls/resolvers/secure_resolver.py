@@ -88,7 +88,10 @@ class SecureResolver(Resolver):
         if self.link.life.state is LinkState.CLOSING:  # all are closed
             pass
         elif state is SocketState.OPENING:
-            self._down(replies, why or "the dial has failed")
+            effects = self.streams.dial_failed(now)
+            if effects is None:
+                self._down(replies, why or "the dial has failed")
+            replies.effects = effects or []
         else:
             replies.effects, failed, are_useless = self.streams.lost(socket, now)
             replies.denials = [(each, QuestionEvent.FAILURE_SAID, None) for each in failed]

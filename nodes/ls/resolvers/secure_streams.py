@@ -11,7 +11,8 @@ says Opened no sooner.
   and twice as many each time that it has replied to more. Two streams in a row that bring no reply,
   though they are asked, or end at once, are of no use: the resolver is down.
 - A stream that is asked and brings nothing for `join_s` retires, and another one is asked beside
-  it; replies by the first one still count. Until that one is closed there is no third.
+  it; replies by the first one still count. When the second is silent, too, the first is given up
+  for a third. Where a second cannot be had, the first is asked on.
 
 Not here: the server that is dialled, and what it has to prove (`nodes/ls/link.py`), and when it is
 asked (`secure_resolver.py`).
@@ -135,12 +136,28 @@ class SecureStreams:
         brought nothing from then on; there is no other yet."""
         socket = batch.socket
         is_silent = socket.heard_at <= batch.sent_at
-        if socket is not self._socket or not is_silent or not self._sockets.has_room_for_stream:
+        if socket is not self._socket or not is_silent:
             return []
+        effects = [e for older in self._retired() for e in self._sockets.give_up(older)]
         socket.life.fire(SocketEvent.OLD)
         self._socket = None
         self.waiting = self._unanswered(socket) | self.waiting
-        return self.dial()
+        return effects + self.dial()
+
+    def dial_failed(self, now: float) -> list[Effect] | None:
+        """Ask a stream on that has retired, if there is one, since no other can be had; None: there
+        is no stream."""
+        self._socket = next(iter(self._retired()), None)
+        if self._socket is None:
+            return None
+        self._socket.life.fire(SocketEvent.NEEDED)
+        for question, _, _ in self._socket.asked.values():
+            self.waiting.pop(question, None)
+        return self.send_waiting(now)
+
+    def _retired(self) -> list[ResolverSocket]:
+        streams = self._sockets.by_conn.values()
+        return [stream for stream in streams if stream.life.state is SocketState.RETIRED]
 
     def lost(self, socket: ResolverSocket, now: float) -> tuple[list[Effect], list[bytes], bool]:
         """Take note that a stream is gone. Return what dials the next one, if anything waits; the

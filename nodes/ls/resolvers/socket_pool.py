@@ -119,7 +119,8 @@ class SocketPool:
         if socket.asked or socket.life.state is not SocketState.RETIRED:
             return []
         socket.life.fire(SocketEvent.SETTLED)
-        return [Close(socket.conn)]
+        # A stream is not waited for to end, too: another one may need its name.
+        return [Abort(socket.conn) if socket.is_stream else Close(socket.conn)]
 
     def give_up(self, socket: ResolverSocket) -> list[Effect]:
         """Close a socket now; nothing that still comes by it counts."""

@@ -33,6 +33,7 @@ class SocketEvent(Label):
 
     OPENED = "it is there"
     OLD = "another one takes its place"
+    NEEDED = "no other one can be had in its place"
     SETTLED = "there is nothing more to come by it"
     GIVEN_UP = "somebody guesses at it, its peer has ended, or it is not needed any more"
     LOST = "it is gone, has broken, or could not be had"
@@ -42,7 +43,12 @@ S, E = SocketState, SocketEvent
 SOCKET: Transitions[SocketState, SocketEvent] = {
     S.OPENING: {E.OPENED: S.OPEN, E.GIVEN_UP: S.CLOSING, E.LOST: S.GONE},
     S.OPEN: {E.OLD: S.RETIRED, E.GIVEN_UP: S.CLOSING, E.LOST: S.GONE},
-    S.RETIRED: {E.SETTLED: S.CLOSING, E.GIVEN_UP: S.CLOSING, E.LOST: S.GONE},
+    S.RETIRED: {
+        E.NEEDED: S.OPEN,
+        E.SETTLED: S.CLOSING,
+        E.GIVEN_UP: S.CLOSING,
+        E.LOST: S.GONE,
+    },
     S.CLOSING: {E.OPENED: STAY, E.LOST: S.GONE},
     S.GONE: {},
 }

@@ -161,6 +161,7 @@ class SimSocket(Holder):
         stream = self.backlog.popleft()
         stream.fd = host.take_fd(stream)
         stream.record = Record(host.clock())
+        host.secured_in_turn += stream.port == TLS_PORT
         if stream.port == TLS_PORT and host.loop is not None:
             stream.wire = Wire(f"{host.name}, accepted")
         host.progress += 1

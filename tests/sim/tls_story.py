@@ -335,6 +335,8 @@ class TlsStory(DnsStory):
         since = self.world.t - 2 * self.world.network.latency_s - _SLACK_S
         name, accepted = server.host.name, server.accepted
         if link.trouble in self.whys and not self.was_disturbed:
+            is_asked = self.brain.parts.upstreams.by_name[name].link.is_live
+            hold(not is_asked, "strict", f"{name} is asked, and its certificate is bad")
             said = [text for _, text in self.log.texts if text.startswith(f"{name} is ")]
             is_said = said and any(why in said[-1] for why in self.whys.values())
             if (

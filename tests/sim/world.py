@@ -311,6 +311,7 @@ class Host:
         self.dns_listener: SimSocket | None = None
         self.tls_listener: SimSocket | None = None
         self.is_secret = False  # it is to be asked by TLS alone
+        self.secured_in_turn = 0  # streams that it has accepted to secure
         # Authorities by the path of their file, and those that were read last; certificates by
         # those of theirs, or why they cannot be read; and those that were read last.
         self.authorities = {"": frozenset({"public"})}
@@ -511,7 +512,11 @@ class Host:
         if self.world.t - self._last_turn_at > 0.05:
             self.idle_turns = 0  # it slept
         self._last_turn_at = self.world.t
+        self.secured_in_turn = 0
         self.loop.turn()
+        most = self.loop.streams.bounds.tls_accepts_per_turn
+        count = self.secured_in_turn
+        assert count <= most, f"handshakes: {count} begin in one turn, over {most}"
         self.named = frozenset()
         if self.keeping is not None:
             self.keeping.check(self.clock())

@@ -20,6 +20,7 @@ import pytest
 
 from core.bounds import Bounds
 from core.environment import Environment
+from core.events import Opened, Role
 from core.io import acceptor
 from core.io.frame_buffer import frame, split_frames
 from core.io.loop import Loop
@@ -275,6 +276,19 @@ def test_a_connection_that_is_not_secure_is_no_client() -> None:
         assert client.plain[2:4] == b"\0\7" and metric(brain, "dns_queries") == 1
         for each in (clear, mute.stream, client.stream):
             each.close()
+
+
+def test_the_brain_hears_of_a_client_once_it_is_secure() -> None:
+    """[P118]"""
+    brain = Script()
+    with serving(keys_for(NAME), brain, []) as (loop, end):
+        mute, client = dial(end), dial(end)
+        turn_until(loop, lambda: len(loop.streams.accepted) == 2)
+        assert brain.of(Opened) == []
+        turn_until(loop, lambda: (client.pump(), client.is_secure and brain.of(Opened))[1])
+        assert len(brain.of(Opened)) == 1 and brain.of(Opened)[0].role is Role.TLS
+        for each in (mute, client):
+            each.stream.close()
 
 
 def test_an_address_has_so_many_handshakes_in_a_second(monkeypatch: pytest.MonkeyPatch) -> None:

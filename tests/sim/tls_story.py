@@ -334,7 +334,9 @@ class TlsStory(DnsStory):
         and dials again."""
         since = self.world.t - 2 * self.world.network.latency_s - _SLACK_S
         name, accepted = server.host.name, server.accepted
-        if link.trouble in self.whys and not self.was_disturbed:
+        # An older stream to it, whose certificate was good, may go on.
+        is_sure = not self.was_disturbed and not server.open_streams
+        if link.trouble in self.whys and is_sure:
             is_asked = self.brain.parts.upstreams.by_name[name].link.is_live
             hold(not is_asked, "strict", f"{name} is asked, and its certificate is bad")
             said = [text for _, text in self.log.texts if text.startswith(f"{name} is ")]
@@ -411,7 +413,8 @@ class TlsStory(DnsStory):
     def quick_s(self) -> float:
         """How long a reply takes at the most, if a stream ends just when it is asked for."""
         slowest_s = 1.5 * max([0.02, *[one.habits.takes_s for one in self.servers]])
-        new_s = self.bounds.join_s if self.shape.kind == "forgets" else 0.0
+        # A stream is silent once something that was asked after its last reply is `join_s` old.
+        new_s = 2 * self.bounds.join_s if self.shape.kind == "forgets" else 0.0
         return new_s + 2 * slowest_s + 16 * self.world.network.latency_s + 0.3
 
     # -- the story ---------------------------------------------------------------------------------

@@ -96,6 +96,11 @@ def without_the_first(self: StreamSecurity, stream: Stream, data: bytes) -> byte
     return b"" if was_securing else plain
 
 
+def unless_said(self: StreamSecurity, stream: Stream, now: float) -> bool:
+    """Take no end that the peer says."""
+    return not self._layer.is_ended and HAS_ENDED(self, stream, now)
+
+
 def without_a_word(self: SecureResolver, replies: ResolverReplies, why: str) -> None:
     DOWN(self, replies, "it is down")
 
@@ -111,10 +116,11 @@ def restricted_to_nobody(context: ssl.SSLContext) -> None:
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
 
 
-RECEIVE, QUERY = StreamSecurity.receive, SecureResolver.query
+RECEIVE, HAS_ENDED = StreamSecurity.receive, StreamSecurity.has_ended
+QUERY = SecureResolver.query
 DOWN, RESTRICT = vars(SecureResolver)["_down"], vars(tls_layer)["_restrict"]
 NOTHING: dict[bytes, int] = {}
-FIRST, NEVER = "first good answer", property(always(False))
+FIRST = "first good answer"
 # Each with the number of a story that shows it soon, with the invariant that sees it, and with what
 # is put in the place of what.
 BUGS: list[tuple[str, int, str, Any, str, Any]] = [
@@ -139,7 +145,7 @@ BUGS: list[tuple[str, int, str, Any, str, Any]] = [
     ("no stream is silent", 35, FIRST, SecureStreams, "retire_if_silent", always([])),
     ("there is no stream before it is needed", 0, "dialled", SecureResolver, "query", unheard_of),
     ("the log does not say why", 2, "strict", SecureResolver, "_down", without_a_word),
-    ("the end of TLS is no end", 5, "close_notify", StreamSecurity, "is_over", NEVER),
+    ("the end of TLS is no end", 5, "close_notify", StreamSecurity, "has_ended", unless_said),
     (
         "what comes with a handshake is dropped",
         27,

@@ -134,10 +134,11 @@ class Connection:
         """
         left = self._left
         if not left:
-            fresh = b"".join(self._fresh)
+            if self.security is None:
+                fresh = b"".join(self._fresh)
+            else:
+                fresh = self.security.seal(self, self._fresh)
             self._fresh.clear()
-            if self.security is not None:
-                fresh = self.security.seal(self, fresh)
             left = self._left = memoryview(fresh)
         count = send(left[:most] if len(left) > most else left)
         left = left[count:]
@@ -166,7 +167,7 @@ class Connection:
     def close(self) -> None:
         """Begin a staged close."""
         if self.security is not None and self.life.state in SENT_TO:
-            sealed = self.security.seal(self, b"".join(self._fresh))
+            sealed = self.security.seal(self, self._fresh)
             self._fresh.clear()
             self._left = memoryview(bytes(self._left) + sealed)
             self.security.end(self)

@@ -106,10 +106,12 @@ class StreamSecurity:
 
     # -- out -----------------------------------------------------------------------------------
 
-    def seal(self, connection: "Connection", fresh: bytes) -> bytes:
-        """Return what goes on the wire: what the layer has to say, and behind it this, sealed."""
-        before = len(fresh) + self._layer.unsent
-        sealed = self._layer.seal(fresh)
+    def seal(self, connection: "Connection", fresh: list[bytes]) -> bytes:
+        """Return what goes on the wire: what the layer has to say, and behind it these, sealed: to
+        who has come at once, to a server each by itself, as its brain has sent them."""
+        before = sum(map(len, fresh)) + self._layer.unsent
+        parts = [b"".join(fresh)] if connection.accepted or not fresh else fresh
+        sealed = b"".join(map(self._layer.seal, parts))
         connection.count(len(sealed) - before)
         return sealed
 

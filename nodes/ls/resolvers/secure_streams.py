@@ -10,9 +10,11 @@ says Opened no sooner.
   may have been closed for their number: the next one has as many at once as that one replied to,
   and twice as many each time that it has replied to more. Two streams in a row that bring no reply,
   though they are asked, or end at once, are of no use: the resolver is down.
-- A stream that is asked and brings nothing for `join_s` retires, and another one is asked beside
-  it; replies by the first one still count. When the second is silent, too, the first is given up
-  for a third. Where a second cannot be had, the first is asked on.
+- A stream that has a question for `join_s`, and brings nothing for half as long, retires, and
+  another one is asked beside it; replies by the first one still count. When the second is silent,
+  too, the first is given up for a third. Where a second cannot be had, the first is asked on.
+- Questions of a turn are one record. When a stream has fallen silent with such questions, each goes
+  in one of its own: a server may see only the first of a record (dnsdist 1.7, as it comes).
 
 Not here: the server that is dialled, and what it has to prove (`nodes/ls/link.py`), and when it is
 asked (`secure_resolver.py`).
@@ -56,6 +58,7 @@ class SecureStreams:
         self._socket: ResolverSocket | None = None  # the one that is asked, or being opened
         self._most = math.inf  # how many questions it may have without a reply
         self._was_useless = False  # the stream before brought no reply
+        self._is_apart = False  # each question goes in a record of its own
 
     # -- dialling ----------------------------------------------------------------------------------
 
@@ -79,6 +82,7 @@ class SecureStreams:
         self.waiting.clear()
         self._socket = None
         self._most = math.inf
+        self._is_apart = False
 
     def opened(self, socket: ResolverSocket, now: float) -> list[Effect]:
         """Send by a stream that is there what still waits for it."""
@@ -118,7 +122,10 @@ class SecureStreams:
             self.resent += len(sent) if moves else 0
             messages += sent
         self.sent += len(messages)
-        return [Send(socket.conn, b"".join(map(frame, messages)))] if messages else []
+        frames = list(map(frame, messages))
+        if not self._is_apart:
+            frames = [b"".join(frames)] if frames else []
+        return [Send(socket.conn, each) for each in frames]
 
     def replied(self, now: float) -> list[Effect]:
         """Send what waits after a read; twice as much from now on if the stream has replied to more
@@ -132,15 +139,16 @@ class SecureStreams:
     # -- silence and end ---------------------------------------------------------------------------
 
     def retire_if_silent(self, batch: SentBatch, now: float) -> list[Effect]:
-        """Ask another stream what was sent with this batch, and since, if the one that had it has
-        brought nothing from then on; there is no other yet."""
+        """Ask another stream what the one with this batch has not replied to, if it has fallen
+        silent: the batch is `join_s` old."""
         socket = batch.socket
-        is_silent = socket.heard_at <= batch.sent_at
+        is_silent = socket.heard_at + self._bounds.join_s / 2 <= now
         if socket is not self._socket or not is_silent:
             return []
         effects = [e for older in self._retired() for e in self._sockets.give_up(older)]
         socket.life.fire(SocketEvent.OLD)
         self._socket = None
+        self._is_apart = self._is_apart or len(batch.questions) > 1
         self.waiting = self._unanswered(socket) | self.waiting
         return effects + self.dial()
 

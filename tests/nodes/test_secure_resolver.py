@@ -339,6 +339,25 @@ def test_after_a_silence_each_question_has_a_record_of_its_own() -> None:
     assert together.conn not in {sent.conn for sent in apart}
 
 
+def test_a_stream_that_falls_silent_later_is_seen_as_well() -> None:
+    """When the question comes of that age it has just spoken, and then replies to a younger one."""
+    cast = cast_by_tls(dns_timeout_s=4.5)
+    cast.ask("slow.example")
+    (conn, slow) = cast.query_at(D1)
+    cast.wait(0.3)
+    cast.ask("quick.example")
+    (_, quick) = cast.query_at(D1)
+    cast.wait(0.6)
+    cast.say(conn, bytes([slow[0] ^ 1]) + slow[1:])
+    cast.wait(0.45)
+    cast.say(conn, said(quick, "10.0.0.1"))
+    cast.wait(0.45)
+    assert not cast.stage.dialled
+    cast.wait(0.1)
+    cast.stage.connect(cast.dialled(D1))
+    assert [question_of(again) for _, again in cast.asked(D1)] == ["slow.example"]
+
+
 def test_there_is_never_a_third_stream() -> None:
     """The second is asked on, though it is silent, too."""
     cast = cast_by_tls(silent_questions=1_000)
@@ -353,7 +372,7 @@ def test_there_is_never_a_third_stream() -> None:
 
 def test_a_stream_is_asked_on_where_no_second_one_can_be_had() -> None:
     """A server may allow a client one connection, and be slow."""
-    cast = cast_by_tls()
+    cast = cast_by_tls(dns_timeout_s=4.5)
     cast.ask("x.example")
     (conn, query) = cast.query_at(D1)
     cast.wait(JOIN_S + 0.1)
@@ -362,6 +381,10 @@ def test_a_stream_is_asked_on_where_no_second_one_can_be_had() -> None:
     cast.stage.refuse(cast.dialled(D1), "connection refused")
     assert cast.codes() == [] and streams(cast) == [conn]
     assert asks(cast, "z.example") == ["y.example", "z.example"]
+    cast.wait(JOIN_S - 0.1)
+    assert not cast.stage.dialled
+    cast.wait(0.2)
+    cast.stage.refuse(cast.dialled(D1), "connection refused")
     cast.say(conn, said(query, "10.0.0.1"))
     assert cast.codes() == [0] and link_of(cast).life.state is LinkState.UP
 
@@ -437,12 +460,13 @@ def test_a_question_that_is_given_up_makes_room() -> None:
     cast.stage.end(streams(cast)[0])
     cast.stage.connect(cast.dialled(D1))
     (conn, query) = cast.query_at(D1)
-    cast.wait(0.7)
-    cast.say(conn, bytes([query[0] ^ 1]) + query[1:])  # it is not silent
-    lost_s = JOIN_S + cast.bounds.longest_s
-    cast.wait(lost_s - 0.8)
+    left_s = JOIN_S + cast.bounds.longest_s
+    while left_s > 0.5:
+        cast.wait(0.4)
+        left_s -= 0.4
+        cast.say(conn, bytes([query[0] ^ 1]) + query[1:])  # it is not silent
     assert asks(cast, "late.example") == [] and cast.metric("DNS1.waiting") == 1
-    cast.wait(0.2)
+    cast.wait(left_s + 0.01)
     assert [question_of(query) for _, query in cast.asked(D1)] == ["late.example"]
 
 

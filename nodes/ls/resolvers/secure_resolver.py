@@ -137,7 +137,8 @@ class SecureResolver(Resolver):
     # -- time --------------------------------------------------------------------------------------
 
     def due(self) -> float:
-        return min(self.ageing.look(), self.grace.silent_at, self._tries.due())
+        streams_due = self.streams.due()
+        return min(self.ageing.look(), self.grace.silent_at, self._tries.due(), streams_due)
 
     def woken(self, now: float) -> list[Effect]:
         silent, old, hopeless = self.ageing.take_aged(now)
@@ -148,7 +149,8 @@ class SecureResolver(Resolver):
             self.streams.waiting.clear()
             effects += self.link.health.says_nothing()
         for batch in old:
-            effects += self.streams.retire_if_silent(batch, now)
+            self.streams.watch(batch)
+        effects += self.streams.retire_if_silent(now)
         for batch in hopeless:
             effects += self._give_up_hope(batch)
         if hopeless:  # there is room for what waits

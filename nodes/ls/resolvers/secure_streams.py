@@ -59,6 +59,8 @@ class SecureStreams:
         self._most = math.inf  # how many questions it may have without a reply
         self._was_useless = False  # the stream before brought no reply
         self._is_apart = False  # each question goes in a record of its own
+        self._old: SentBatch | None = None  # the first that came of the age at which silence shows
+        self._second_at = -math.inf  # no second stream is tried before
 
     # -- dialling ----------------------------------------------------------------------------------
 
@@ -138,17 +140,28 @@ class SecureStreams:
 
     # -- silence and end ---------------------------------------------------------------------------
 
-    def retire_if_silent(self, batch: SentBatch, now: float) -> list[Effect]:
-        """Ask another stream what the one with this batch has not replied to, if it has fallen
-        silent: the batch is `join_s` old."""
-        socket = batch.socket
-        is_silent = socket.heard_at + self._bounds.join_s / 2 <= now
-        if socket is not self._socket or not is_silent:
+    def due(self) -> float:
+        """Return when the stream has fallen silent, if it brings nothing until then and has an old
+        question; infinite for never."""
+        old = self._old
+        if old is None or not old.left or old.socket is not self._socket:
+            return math.inf
+        return max(old.socket.heard_at + self._bounds.join_s / 2, self._second_at)
+
+    def watch(self, batch: SentBatch) -> None:
+        """Look for silence from now on, for this batch: it is `join_s` old."""
+        if self._old is None or not self._old.left or self._old.socket is not self._socket:
+            self._old = batch
+
+    def retire_if_silent(self, now: float) -> list[Effect]:
+        """Ask another stream what this one has not replied to, if it has fallen silent."""
+        old, socket = self._old, self._socket
+        if old is None or socket is None or self.due() > now:
             return []
         effects = [e for older in self._retired() for e in self._sockets.give_up(older)]
         socket.life.fire(SocketEvent.OLD)
         self._socket = None
-        self._is_apart = self._is_apart or len(batch.questions) > 1
+        self._is_apart = self._is_apart or len(old.questions) > 1
         self.waiting = self._unanswered(socket) | self.waiting
         return effects + self.dial()
 
@@ -159,6 +172,7 @@ class SecureStreams:
         if self._socket is None:
             return None
         self._socket.life.fire(SocketEvent.NEEDED)
+        self._second_at = now + self._bounds.join_s
         for question, _, _ in self._socket.asked.values():
             self.waiting.pop(question, None)
         return self.send_waiting(now)

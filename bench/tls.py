@@ -328,10 +328,11 @@ def compared_lines(seen: Measured) -> list[str]:
         f"`upstream`: LS asks one unbound, with {NAMES:,} names of its own, by TLS or by UDP,",
         "and dnsperf asks LS by UDP. `clients`: a dnsperf with one connection asks LS by TLS or by",
         "TCP for what LS has in its cache. Ratio and quartiles are of the ratios of the rounds.",
-        "What limits `upstream`: unbound sends each reply by TLS by itself, and LS, which waits for",
-        "it, is woken more often: counted once, at 100 in flight, for 10 questions a turn, by UDP for",
-        "32. On a machine where LS has to wait for its processor turns are longer, and the ratio is",
-        "lower. `clients` connects anew in each turn of a round, and that handshake is counted.",
+        "What limits `upstream`: unbound sends each reply by TLS by itself, and LS, which waits",
+        "for it, is woken more often: counted once, at 100 in flight, for 10 questions a turn,",
+        "by UDP for 32. On a machine where LS has to wait for its processor turns are longer, and",
+        "the ratio is lower. `clients` connects anew in each turn of a round, and that handshake",
+        "is counted.",
         "",
     ]
 

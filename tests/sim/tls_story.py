@@ -334,8 +334,9 @@ class TlsStory(DnsStory):
         and dials again."""
         since = self.world.t - 2 * self.world.network.latency_s - _SLACK_S
         name, accepted = server.host.name, server.accepted
-        # An older stream to it, whose certificate was good, may go on.
-        is_sure = not self.was_disturbed and not server.open_streams
+        # An older stream to it, whose certificate was good, may go on: then none has to be dialled.
+        goes_on = server.open_streams > 0
+        is_sure = not self.was_disturbed and not goes_on
         if link.trouble in self.whys and is_sure:
             is_asked = self.brain.parts.upstreams.by_name[name].link.is_live
             hold(not is_asked, "strict", f"{name} is asked, and its certificate is bad")
@@ -351,7 +352,7 @@ class TlsStory(DnsStory):
         def look() -> None:
             is_again = server.accepted > accepted or self.ls.loop is None
             is_reached = server.is_reached_since(since) and server.host.tls_listener is not None
-            is_again = is_again or self.was_disturbed
+            is_again = is_again or self.was_disturbed or goes_on
             hold(is_again or not is_reached, "dialled", f"{name} is not dialled again")
 
         longest_s = 1.25 * self.bounds.redial_max_s + 4 * self.world.network.latency_s + _SLACK_S

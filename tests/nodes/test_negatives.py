@@ -384,6 +384,15 @@ class NegativesMachine(RuleBasedStateMachine):
 TestNegatives = NegativesMachine.TestCase
 
 
+def test_a_name_that_exists_has_not_the_time_of_old_data() -> None:
+    """The time of old data is its own: a table's NAME begins none."""
+    machine = NegativesMachine()
+    machine.ls_knows([(b"b.x", QuestionEvent.STALE_SAID, None)])
+    machine.hear(TABLES, [], [(b"b.x", QuestionEvent.NAME_SAID, None)])
+    machine.time_passes(32, [])
+    assert list(machine.held) == [b"b.x"] and machine.negatives.schedule.due == math.inf
+
+
 def failed(*questions: bytes) -> list[Denial]:
     return [(question, QuestionEvent.FAILURE_SAID, None) for question in questions]
 

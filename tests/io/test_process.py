@@ -6,6 +6,7 @@ Not here: programs that get them at any moment of their lives (`tests/processes/
 import os
 import signal
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -92,3 +93,20 @@ def test_while_a_call_blocks_a_program_that_starts_can_be_ended() -> None:
     with process.blocking():  # there is a loop: it drains
         assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
     signals.close()
+
+
+def test_a_closed_standard_output_is_what_nothing_can_write(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Writing to it fails; the other streams, where they are closed, become /dev/null."""
+    opened: list[tuple[str, int]] = []
+
+    def closed(number: int) -> None:
+        if number != 2:
+            raise OSError
+
+    fake = SimpleNamespace(**vars(os))
+    fake.fstat, fake.open = closed, lambda path, flags: opened.append((path, flags))
+    monkeypatch.setattr(process, "os", fake)
+    process.open_standard_streams()
+    assert opened == [(os.devnull, os.O_RDWR), ("/", os.O_RDONLY)]

@@ -2,10 +2,11 @@
 
 A few are accepted in each turn; of those that are secured fewer, since a handshake takes as long as
 many reads, and no address may have more than a few a second. The brain hears of those once they are
-secure. When all places are taken, one more is told so and closed; or a
-connection of a network that holds many parts for it (`core/io/places.py`). Where places are soon
-free again, one that is too many may wait in the kernel's queue instead: closed with a request
-unread it would get a reset, and no word.
+secure.
+
+When all places are taken, one more is told so and closed; or a connection of a network that holds
+many parts for it (`core/io/places.py`). Where places are soon free again, one that is too many may
+wait in the kernel's queue instead: closed with a request unread it would get a reset, and no word.
 
 A drain makes a last call: those who wait already are accepted, and nobody after them.
 

@@ -7,7 +7,7 @@ that ask: 25 MB.) Nothing is negotiated anew in mid-stream.
 
 A certificate file can only be read by using it: `read_certificate` does a handshake with itself.
 
-Not here: where contexts are kept (`core/io/system.py`).
+Not here: where contexts are kept (`core/io/tls_contexts.py`).
 """
 
 import ssl
@@ -27,11 +27,8 @@ _NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME of OpenSSL; Python has no
 _EXPIRED = {9: "is not valid yet; is the clock of this machine right?", 10: "has expired"}
 _WRONG_NAME = frozenset({62, 64})
 _UNTRUSTED = {
-    2: "is by an authority that is not trusted here",
     18: "is signed by itself, and not trusted here",
-    19: "is by an authority that is not trusted here",
-    20: "is by an authority that is not trusted here",
-    21: "is by an authority that is not trusted here",
+    **dict.fromkeys((2, 19, 20, 21), "is by an authority that is not trusted here"),
 }
 _NO_TLS = frozenset(
     {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"}

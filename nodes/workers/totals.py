@@ -2,8 +2,8 @@
 
 Numbers add up, also those of workers that are gone as long as they only rise: a counter that falls
 would look like a new start. Of a number that they share the least counts, and words that differ
-stand side by side. A worker hears of the others only
-what has changed since it last did, so that an idle server costs nothing.
+stand side by side. A worker hears of the others only what has changed since it last did, so that an
+idle server costs nothing.
 
 Not here: how reports travel (`messages.py`).
 """
